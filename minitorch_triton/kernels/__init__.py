@@ -1,0 +1,1 @@
+"""Triton kernels and their thin launchers on raw buffers; nothing here knows a Tensor or a graph."""

@@ -1,0 +1,136 @@
+"""The one place where a Triton kernel is started.
+
+Launchers call :func:`launch` with buffers: anything that has ``shape``, ``stride()``, ``dtype``,
+``device`` and ``data_ptr()``. Behind it a kernel is *prepared* once for each combination of
+argument types and constants, and started many times through :func:`start`. While a
+:class:`Recording` is open, every launch is noted, so that an op can be replayed later with other
+pointers and without running its launcher again (see ``ops/dispatch.py``).
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import triton
+import triton.language as tl
+from triton import knobs
+
+INTERPRETED = knobs.runtime.interpret
+"""Whether kernels run in Triton's interpreter (``TRITON_INTERPRET=1``), a debugging tool."""
+
+
+def jit(fn: Callable) -> Any:
+    """``triton.jit`` for the framework's kernels: one variant serves every size.
+
+    Run-time numbers without an annotation become int64, and no value is specialised, because
+    Triton would otherwise compile a variant for each of "is 1", "divisible by 16" and "int32".
+    """
+    numbers = []
+    for name, parameter in inspect.signature(fn).parameters.items():
+        if "constexpr" in str(parameter.annotation) or name.endswith("_ptr"):
+            continue
+        numbers.append(name)
+        fn.__annotations__.setdefault(name, tl.int64)
+    return triton.jit(fn, do_not_specialize=numbers)
+
+
+def is_cpu(buffer: Any) -> bool:
+    """Whether a buffer lies in host memory: block sizes differ from a GPU's."""
+    return buffer.device.type == "cpu"
+
+
+class Recording(threading.local):
+    """The launches of the op that this thread is recording: ``(prepared, grid, arguments)``."""
+
+    launches: list[tuple[Any, tuple, Sequence]] | None = None
+
+
+recording = Recording()
+
+
+class _GPUKernel:
+    """A compiled GPU kernel; started with raw pointers in place of tensors."""
+
+    def __init__(self, kernel: Any, args: Sequence, constexprs: dict[str, Any]):
+        self._compiled = kernel.warmup(*args, grid=(1,), **constexprs)
+        names = [parameter.name for parameter in kernel.params]
+        self._constants = [constexprs[name] for name in names[len(args) :]]
+
+    def launch(self, grid: tuple[int, ...], values: Sequence) -> None:
+        grid = (*grid, 1, 1)[:3]
+        self._compiled[grid](*values, *self._constants)
+
+
+class _InterpretedKernel:
+    """A kernel in Triton's interpreter, which works on torch tensors."""
+
+    def __init__(self, kernel: Any, constexprs: dict[str, Any]):
+        self._kernel, self._constexprs = kernel, constexprs
+
+    def launch(self, grid: tuple[int, ...], values: Sequence) -> None:
+        values = [value.torch() if hasattr(value, "torch") else value for value in values]
+        self._kernel[grid](*values, **self._constexprs)
+
+
+_prepared: dict[tuple, Any] = {}
+
+
+def _type_key(arg: Any) -> Any:
+    """What a compiled variant depends on of one argument."""
+    if hasattr(arg, "data_ptr"):
+        if is_cpu(arg):
+            return arg.dtype
+        return arg.dtype, arg.device, arg.data_ptr() % 16 == 0
+    return type(arg)
+
+
+def _prepare(kernel: Any, args: Sequence, constexprs: dict[str, Any]) -> Any:
+    key = (kernel, *map(_type_key, args), *constexprs.values())
+    prepared = _prepared.get(key)
+    if prepared is None:
+        if INTERPRETED:
+            prepared = _InterpretedKernel(kernel, constexprs)
+        elif is_cpu(next(arg for arg in args if hasattr(arg, "data_ptr"))):
+            from minitorch_triton import cpu
+
+            prepared = cpu.prepare(kernel, args, constexprs)
+        else:
+            prepared = _GPUKernel(kernel, args, constexprs)
+        _prepared[key] = prepared
+    return prepared
+
+
+def variants() -> int:
+    """How many kernel variants this process has prepared."""
+    return len(_prepared)
+
+
+def start(prepared: Any, grid: tuple[int, ...], values: Sequence) -> None:
+    """Start a prepared kernel; every launch of the framework passes through here."""
+    prepared.launch(grid, values)
+
+
+def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **constexprs: Any) -> None:
+    """Launch a kernel on buffers and numbers; the constants go by keyword.
+
+    Args:
+        kernel: a function decorated with :func:`jit` (or ``triton.jit``).
+        grid: up to three numbers of programs; an empty grid launches nothing.
+        args: the run-time arguments in the kernel's order: buffers, None for an absent one,
+            ints, floats.
+        constexprs: every ``tl.constexpr`` parameter.
+    """
+    if 0 in grid:
+        return
+    prepared = _prepare(kernel, args, constexprs)
+    if recording.launches is not None:
+        recording.launches.append((prepared, grid, args))
+    start(prepared, grid, args if INTERPRETED else raw(args))
+
+
+def raw(args: Sequence) -> list:
+    """The arguments as numbers: a buffer's address, ints and floats as they are."""
+    return [arg.data_ptr() if hasattr(arg, "data_ptr") else arg for arg in args]
