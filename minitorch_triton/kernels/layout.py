@@ -1,7 +1,7 @@
-"""Host arithmetic that the structured kernels' launchers share: shapes and strides, no data."""
+"""Shapes, strides and offsets: what the structured kernels and their launchers share."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -50,7 +50,17 @@ def merge(
     return merged_sizes, merged_strides
 
 
-def slices(dim: int, *buffers: Any) -> tuple[int, int, list[tuple[int, int, int]]]:
+class Slices(NamedTuple):
+    """Buffers of one shape seen as ``(outer, rows, n)``: see :func:`slices`."""
+
+    outer: int
+    rows: int
+    n: int
+    strides: list[tuple[int, int, int]]
+    unit: int | None
+
+
+def slices(dim: int, *buffers: Any) -> Slices:
     """See buffers of one shape as ``(outer, rows, n)``, where ``n`` is dimension ``dim``.
 
     ``rows`` is the innermost stretch of the other dimensions that every buffer walks through in
@@ -62,26 +72,37 @@ def slices(dim: int, *buffers: Any) -> tuple[int, int, list[tuple[int, int, int]
         buffers: buffers of the same shape.
 
     Returns:
-        ``outer, rows`` and for each buffer its strides ``(stride_outer, stride_row, stride_n)``.
+        The sizes, for each buffer its strides ``(outer, row, n)``, and which axis of a tile
+        (rows, n) every buffer walks through one element at a time: 0, 1 or None.
 
     Raises:
         ValueError: more than two stretches would be needed; make the buffers contiguous first.
     """
     shape = buffers[0].shape
     if len(shape) == 0:
-        return 1, 1, [(0, 0, 0)] * len(buffers)
+        return Slices(1, 1, 1, [(0, 0, 1)] * len(buffers), 1)
     dim %= len(shape)
     others = [i for i in range(len(shape)) if i != dim]
-    sizes, strides = merge(
+    sizes, steps = merge(
         [shape[i] for i in others], [[b.stride()[i] for b in buffers] for i in others]
     )
     if len(sizes) > 2:
         raise ValueError(f"strides of shape {tuple(shape)} do not fold into three dimensions")
-    none = [0] * len(buffers)
     outer, rows = [*[1] * (2 - len(sizes)), *sizes]
-    outer_strides, row_strides = [*[none] * (2 - len(sizes)), *strides]
-    along = [b.stride()[dim] for b in buffers]
-    return outer, rows, list(zip(outer_strides, row_strides, along, strict=True))
+    steps = [*[[0] * len(buffers)] * (2 - len(sizes)), *steps]
+    along = [1 if shape[dim] == 1 else b.stride()[dim] for b in buffers]
+    unit = 1 if set(along) == {1} else 0 if set(steps[1]) == {1} else None
+    return Slices(outer, rows, shape[dim], list(zip(*steps, along, strict=True)), unit)
+
+
+@triton.jit
+def offsets(o, m, n, stride_o, stride_m, stride_n, UNIT: tl.constexpr):
+    """Offsets of a tile (m, n); the compiler sees that axis ``UNIT`` has stride 1."""
+    if UNIT == 0:
+        return o * stride_o + m[:, None] + n[None, :] * stride_n
+    if UNIT == 1:
+        return o * stride_o + m[:, None] * stride_m + n[None, :]
+    return o * stride_o + m[:, None] * stride_m + n[None, :] * stride_n
 
 
 def tile(rows: int, n: int, buffer: Any, largest_row: int = 4096) -> tuple[int, int]:

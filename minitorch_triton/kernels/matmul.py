@@ -87,7 +87,7 @@ def matmul_kernel(
     acc = tl.zeros((BLOCK_SIZE_M, BLOCK_SIZE_N), COMPUTE_TYPE)
     row_sum = tl.zeros((BLOCK_SIZE_M,), COMPUTE_TYPE)
     steps = tl.cdiv(K, BLOCK_SIZE_K)
-    for step in range(0, R * steps):
+    for step in range(R * steps):
         r = step // steps
         offs_k = (step % steps) * BLOCK_SIZE_K + tl.arange(0, BLOCK_SIZE_K)
         mask_a = mask_m[:, None] & (offs_k < K)[None, :]
@@ -123,8 +123,9 @@ def matmul_kernel(
     if ACTIVATION is not None:
         acc = ACTIVATION(acc)
     tl.store(c_ptr + offs_c, acc, mask=mask)
-    if sum_ptr is not None:
-        tl.store(sum_ptr + offs_m, row_sum, mask=mask_m & (pid_n == 0))
+    if sum_ptr is not None:  # noqa: SIM102 (settled at compile time, the next line is not)
+        if pid_n == 0:
+            tl.store(sum_ptr + offs_m, row_sum, mask=mask_m)
 
 
 def block_sizes(M: int, N: int, K: int, dtype: torch.dtype, cpu: bool) -> tuple[int, int, int]:
