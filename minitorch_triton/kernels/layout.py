@@ -60,7 +60,7 @@ class Slices(NamedTuple):
     unit: int | None
 
 
-def slices(dim: int, *buffers: Any) -> Slices:
+def slices(dim: int, *buffers: Any, rowwise: Sequence[Any] = ()) -> Slices:
     """See buffers of one shape as ``(outer, rows, n)``, where ``n`` is dimension ``dim``.
 
     ``rows`` is the innermost stretch of the other dimensions that every buffer walks through in
@@ -70,28 +70,30 @@ def slices(dim: int, *buffers: Any) -> Slices:
     Args:
         dim: the dimension that a kernel works along.
         buffers: buffers of the same shape.
+        rowwise: buffers of that shape without ``dim``; their stride along ``n`` is 0.
 
     Returns:
         The sizes, for each buffer its strides ``(outer, row, n)``, and which axis of a tile
-        (rows, n) every buffer walks through one element at a time: 0, 1 or None.
+        (rows, n) each of ``buffers`` walks through one element at a time: 0, 1 or None.
 
     Raises:
         ValueError: more than two stretches would be needed; make the buffers contiguous first.
     """
     shape = buffers[0].shape
     if len(shape) == 0:
-        return Slices(1, 1, 1, [(0, 0, 1)] * len(buffers), 1)
+        return Slices(1, 1, 1, [(0, 0, 1)] * (len(buffers) + len(rowwise)), 1)
     dim %= len(shape)
-    others = [i for i in range(len(shape)) if i != dim]
-    sizes, steps = merge(
-        [shape[i] for i in others], [[b.stride()[i] for b in buffers] for i in others]
-    )
+    along = [1 if shape[dim] == 1 else b.stride()[dim] for b in buffers]
+    strides = [[x for i, x in enumerate(b.stride()) if i != dim] for b in buffers]
+    strides += [list(b.stride()) for b in rowwise]
+    others = [size for i, size in enumerate(shape) if i != dim]
+    sizes, steps = merge(others, list(zip(*strides, strict=True)))
     if len(sizes) > 2:
         raise ValueError(f"strides of shape {tuple(shape)} do not fold into three dimensions")
     outer, rows = [*[1] * (2 - len(sizes)), *sizes]
-    steps = [*[[0] * len(buffers)] * (2 - len(sizes)), *steps]
-    along = [1 if shape[dim] == 1 else b.stride()[dim] for b in buffers]
-    unit = 1 if set(along) == {1} else 0 if set(steps[1]) == {1} else None
+    steps = [*[[0] * len(strides)] * (2 - len(sizes)), *steps]
+    unit = 1 if set(along) == {1} else 0 if set(steps[1][: len(along)]) == {1} else None
+    along += [0] * len(rowwise)
     return Slices(outer, rows, shape[dim], list(zip(*steps, along, strict=True)), unit)
 
 
