@@ -56,6 +56,15 @@ class Reference:
             torch.testing.assert_close(p, q.detach().to(self.dtype), **TOLERANCE[self.dtype])
 
 
+PLAIN_SGD = {
+    "momentum": 0.0,
+    "dampening": 0.0,
+    "weight_decay": 0.0,
+    "nesterov": False,
+    "maximize": False,
+}
+
+
 def table(columns, block=None):
     """Columns of torch tensors to a table."""
     first = columns[0][0]
@@ -134,28 +143,14 @@ def test_adam(dtype, cls, options):
 def test_decay_of_zero_leaves_an_infinite_parameter_alone():
     p = torch.tensor([float("inf"), 1.0])
     g = torch.tensor([1.0, float("nan")])
-    options = {
-        "momentum": 0.0,
-        "dampening": 0.0,
-        "nesterov": False,
-        "maximize": False,
-        "first": False,
-    }
-    K.sgd(table([(p, g)]), p.dtype, lr=0.5, weight_decay=0.0, **options)
+    K.sgd(table([(p, g)]), p.dtype, lr=0.5, **PLAIN_SGD, first=False)
     torch.testing.assert_close(p, torch.tensor([float("inf"), float("nan")]), equal_nan=True)
 
 
 def test_neighbours_of_a_block_are_not_touched():
     memory = torch.zeros(300)
     p, g = memory[100:200], torch.ones(100)
-    options = {
-        "momentum": 0.0,
-        "dampening": 0.0,
-        "nesterov": False,
-        "maximize": False,
-        "first": False,
-    }
-    K.sgd(table([(p, g)]), p.dtype, lr=1.0, weight_decay=0.0, **options)
+    K.sgd(table([(p, g)]), p.dtype, lr=1.0, **PLAIN_SGD, first=False)
     expected = torch.zeros(300)
     expected[100:200] = -1
     assert torch.equal(memory, expected)
@@ -163,14 +158,7 @@ def test_neighbours_of_a_block_are_not_touched():
 
 def test_learning_rate_is_a_run_time_number_and_exact_in_float64():
     p, g = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    options = {
-        "momentum": 0.0,
-        "dampening": 0.0,
-        "nesterov": False,
-        "maximize": False,
-        "first": False,
-    }
-    K.sgd(table([(p, g)]), p.dtype, lr=0.1, weight_decay=0.0, **options)
+    K.sgd(table([(p, g)]), p.dtype, lr=0.1, **PLAIN_SGD, first=False)
     assert p.item() == -0.1
 
 
