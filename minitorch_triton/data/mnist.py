@@ -7,6 +7,7 @@ reads by default; :func:`download_mnist` fetches all 70,000.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import urllib.request
 from collections.abc import Sequence
@@ -96,18 +97,18 @@ def download_mnist(root: str | os.PathLike[str], mirrors: Sequence[str] = MIRROR
         path = root / name
         if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
             continue
-        content = _fetch(name, sha256, mirrors)
+        content = _fetch(name, sha256, mirrors, root)
         with replacing(path) as file:
             file.write(content)
 
 
-def _fetch(name: str, sha256: str, mirrors: Sequence[str]) -> bytes:
+def _fetch(name: str, sha256: str, mirrors: Sequence[str], root: Path) -> bytes:
     answers = []
     for mirror in mirrors:
         try:
             with urllib.request.urlopen(mirror + name, timeout=30) as response:
                 content = response.read()
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             answers.append(f"{mirror}{name}: {error}")
             continue
         found = hashlib.sha256(content).hexdigest()
@@ -117,8 +118,8 @@ def _fetch(name: str, sha256: str, mirrors: Sequence[str]) -> bytes:
     raise ConnectionError(
         f"could not download {name}:\n  "
         + "\n  ".join(answers)
-        + "\nPut MNIST's four files into a folder by hand and name it with --data, or leave --data "
-        "away to use the 10,000 digits that come with the package."
+        + f"\nPut MNIST's four files into {root} by hand, or use the 10,000 digits that come with the "
+        "package."
     )
 
 
