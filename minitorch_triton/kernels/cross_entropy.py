@@ -144,7 +144,7 @@ def cross_entropy_kernel(
             v = target_weights(
                 target_ptr, weight_ptr, index, o, m, start + n, mask, C,
                 stride_to, stride_tm, stride_tn, stride_w,
-                tl.cast(label_smoothing, COMPUTE_TYPE), PROBABILITIES, COMPUTE_TYPE, UNIT,
+                tl.full((), label_smoothing, COMPUTE_TYPE), PROBABILITIES, COMPUTE_TYPE, UNIT,
             )  # fmt: skip
             term = v * (log_total[:, None] - (x - largest[:, None]))
             loss += tl.sum(tl.where(mask, term, 0), axis=1)
@@ -238,7 +238,7 @@ def cross_entropy_backward_kernel(
     m = (pid % blocks) * BLOCK_SIZE_M + tl.arange(0, BLOCK_SIZE_M)
     n = tl.arange(0, BLOCK_SIZE_N)
     mask_m = m < rows
-    smoothing = tl.cast(label_smoothing, COMPUTE_TYPE)
+    smoothing = tl.full((), label_smoothing, COMPUTE_TYPE)
 
     g = tl.load(g_ptr + o * stride_go + m * stride_gm, mask=mask_m, other=0).to(COMPUTE_TYPE)
     if REDUCTION == _MEAN:
@@ -359,7 +359,7 @@ def cross_entropy(
         *st,
         0 if weight is None else weight.stride()[0],
         ignore_index,
-        float(label_smoothing),
+        label_smoothing,
         LOGITS=stats is not None,
         PROBABILITIES=probabilities,
         SMOOTH=label_smoothing > 0,
@@ -436,7 +436,7 @@ def cross_entropy_backward(
         *st,
         0 if weight is None else weight.stride()[0],
         ignore_index,
-        float(label_smoothing),
+        label_smoothing,
         LOGITS=stats is not None,
         PROBABILITIES=probabilities,
         SMOOTH=label_smoothing > 0,

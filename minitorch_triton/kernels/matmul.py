@@ -109,13 +109,13 @@ def matmul_kernel(
             a = a.to(COMPUTE_TYPE)[:, :, None]
             acc += tl.sum(a * b.to(COMPUTE_TYPE)[None, :, :], axis=1)
 
-    acc *= tl.cast(alpha, COMPUTE_TYPE)
+    acc *= tl.full((), alpha, COMPUTE_TYPE)
     mask = mask_m[:, None] & mask_n[None, :]
     if bias_ptr is not None:
         bias_ptr += b1 * stride_bias_b1 + b0 * stride_bias_b0
         offs_bias = offs_m[:, None] * stride_bias_m + offs_n[None, :] * stride_bias_n
         bias = tl.load(bias_ptr + offs_bias, mask=mask, other=0).to(COMPUTE_TYPE)
-        acc += tl.cast(beta, COMPUTE_TYPE) * bias
+        acc += tl.full((), beta, COMPUTE_TYPE) * bias
     offs_c = b1 * stride_cb1 + b0 * stride_cb0
     offs_c += offs_m[:, None] * stride_cm + offs_n[None, :] * stride_cn
     if pre_ptr is not None:
@@ -263,7 +263,7 @@ def matmul(
         steps_m[1], steps_k[1],
         outer[2], inner[2], reduced[2], steps_k[2], B.strides[1],
         outer[3], inner[3], steps_m[3], D.strides[1],
-        float(alpha), float(beta),
+        alpha, beta,
         PROLOGUE=prologue,
         ACTIVATION=activation,
         COMPUTE_TYPE=compute_type(a.dtype),
