@@ -1,0 +1,23 @@
+"""The dynamic graph: nodes, the backward engine, ``Function`` and the grad modes."""
+
+from minitorch_triton.autograd.api import backward, grad
+from minitorch_triton.autograd.function import Function, once_differentiable
+from minitorch_triton.autograd.modes import (
+    enable_grad,
+    is_grad_enabled,
+    no_grad,
+    saved_tensors_hooks,
+    set_grad_enabled,
+)
+
+__all__ = [
+    "Function",
+    "backward",
+    "enable_grad",
+    "grad",
+    "is_grad_enabled",
+    "no_grad",
+    "once_differentiable",
+    "saved_tensors_hooks",
+    "set_grad_enabled",
+]

@@ -1,0 +1,411 @@
+"""Creation, filling, copying and casting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from minitorch_triton.kernels import creation as kernels
+from minitorch_triton.kernels import elementwise as fn
+from minitorch_triton.kernels.map import TRITON_DTYPE
+from minitorch_triton.ops import dispatch, promotion
+from minitorch_triton.ops.dispatch import Number, Op, Planned, empty_as
+from minitorch_triton.ops.pointwise import (
+    Elementwise,
+    apply_map,
+    is_dense,
+    write_inplace,
+)
+from minitorch_triton.storage import Layout, contiguous_strides, layout
+
+
+def resolve_device(device: Any) -> torch.device:
+    """A device from its name; ``cuda`` becomes the current one, which must exist."""
+    if device is None:
+        return torch.device("cpu")
+    device = torch.device(device)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise RuntimeError("No CUDA GPUs are available")
+        if device.index is None:
+            device = torch.device("cuda", torch.cuda.current_device())
+    elif device.type != "cpu":
+        raise RuntimeError(f"minitorch_triton runs on cpu and cuda devices, not on {device.type}")
+    elif device.index is not None:
+        device = torch.device("cpu")
+    return device
+
+
+def check_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype itself; a TypeError for one that no kernel knows."""
+    if dtype not in TRITON_DTYPE:
+        raise TypeError(f"minitorch_triton has no tensors of {dtype}")
+    return dtype
+
+
+# Filling and copying, without the graph
+
+
+def fill_with(y: Any, value: Any) -> None:
+    """Set every element; ``value`` is a Python number or a Number."""
+    number = value if isinstance(value, Number) else Number(value)
+    apply_map(fn.identity, y, [number], promotion.compute_type(y.dtype))
+
+
+def copy_into(y: Any, x: Any) -> None:
+    """Write x, broadcast and cast, into y."""
+    apply_map(fn.identity, y, [x], promotion.compute_type(x.dtype))
+
+
+def _full(form: Layout, value: Number) -> Any:
+    y = empty_as(form)
+    fill_with(y, value)
+    return y
+
+
+_planned_full = Planned(_full)
+
+
+def full_as(form: Layout, value: float) -> Any:
+    """A tensor of a dense layout with every element the same."""
+    return _planned_full((form, Number(value)))[0]
+
+
+def zeros_as(form: Layout) -> Any:
+    """Zeros of the shape, dtype and device of any layout, contiguous."""
+    return full_as(layout(form.shape, None, form.dtype, form.device), 0)
+
+
+class Clone(Op):
+    """A copy with its own memory."""
+
+    composed = True
+
+    def forward(self, x: Any) -> Any:
+        form = x.layout
+        strides = form.strides if is_dense(form) else contiguous_strides(form.shape)
+        y = empty_as(layout(form.shape, strides, form.dtype, form.device))
+        copy_into(y, x)
+        return y
+
+    def backward(self, needs: tuple[bool, ...], g: Any) -> Any:
+        return g
+
+
+class Contiguous(Op):
+    """A row-major copy."""
+
+    composed = True
+
+    def forward(self, x: Any) -> Any:
+        form = x.layout
+        y = empty_as(layout(form.shape, None, form.dtype, form.device))
+        copy_into(y, x)
+        return y
+
+    def backward(self, needs: tuple[bool, ...], g: Any) -> Any:
+        return g
+
+
+class ToCopy(Op):
+    """A copy in another dtype."""
+
+    composed = True
+
+    def forward(self, x: Any, dtype: torch.dtype) -> Any:
+        form = x.layout
+        strides = form.strides if is_dense(form) else contiguous_strides(form.shape)
+        y = empty_as(layout(form.shape, strides, dtype, form.device))
+        copy_into(y, x)
+        return y
+
+    def backward(self, needs: tuple[bool, ...], g: Any, forms: Any) -> Any:
+        return cast(g, forms[0].dtype)
+
+
+class ToDevice(Op):
+    """A copy on another device; the transfer is PyTorch's, as memory is."""
+
+    composed = True
+
+    def __call__(self, x: Any, device: torch.device) -> Any:
+        x = contiguous(x)
+        moved = x.torch().to(device)
+        y = dispatch.Tensor.from_torch_memory(moved)
+        if x.requires_grad:
+            self.link((x, device), [y])
+        return y
+
+    def forward(self, x: Any, device: torch.device) -> Any:
+        raise NotImplementedError("a transfer between devices is not planned")
+
+    def backward(self, needs: tuple[bool, ...], g: Any, forms: Any) -> Any:
+        return to_device(g, forms[0].device)
+
+
+class Copy(Elementwise):
+    """``x.copy_(source)``, in the dtype of x."""
+
+    def types(self, operands: Sequence[Any]) -> tuple[torch.dtype, torch.dtype]:
+        target, source = operands
+        source_dtype = promotion.result_type(
+            [] if isinstance(source, Number) else [source],
+            [source.kind] if isinstance(source, Number) else [],
+        )
+        return promotion.compute_type(source_dtype), target.dtype
+
+
+clone_op = Clone("Clone")
+contiguous_op = Contiguous("Clone")
+to_copy = ToCopy("ToCopy")
+to_device = ToDevice("ToCopy")
+copy = Copy("Copy", fn.second, {"x": fn.zero_grad, "source": fn.identity_grad})
+
+
+def clone(x: Any) -> Any:
+    """A copy with its own memory, in the graph."""
+    return clone_op(x)
+
+
+def contiguous(x: Any) -> Any:
+    """x itself where it is row-major already, else a copy."""
+    return x if x.layout.contiguous else contiguous_op(x)
+
+
+def cast(x: Any, dtype: torch.dtype) -> Any:
+    """x in another dtype; x itself where it has it."""
+    return x if x.layout.dtype == dtype else to_copy(x, check_dtype(dtype))
+
+
+class Fill(Op):
+    """``x.fill_(value)``: the old value has no influence, so its gradient is zero."""
+
+    composed = True
+
+    def forward(self, x: Any, value: Number) -> None:
+        fill_with(x, value)
+
+    def backward(self, needs: tuple[bool, ...], g: Any) -> Any:
+        return zeros_as(g.layout)
+
+
+fill = Fill("Fill")
+
+
+def fill_(x: Any, value: Any) -> Any:
+    """Set every element of x."""
+    if isinstance(value, dispatch.Tensor):
+        return copy.inplace(x, value)
+    return write_inplace(fill, fill.plan_forward, x, [x, Number(value)])
+
+
+def zero_(x: Any) -> Any:
+    """Set every element of x to zero."""
+    return fill_(x, 0)
+
+
+# Creation
+
+
+def make(
+    shape: Sequence[int],
+    fill: float | None,
+    dtype: torch.dtype | None,
+    device: Any,
+    requires_grad: bool,
+) -> Any:
+    """A new leaf, filled with a number, or uninitialised where ``fill`` is None."""
+    for size in shape:
+        if size < 0:
+            raise RuntimeError(
+                f"Trying to create tensor with negative dimension {size}: {list(shape)}"
+            )
+    form = layout(
+        tuple(shape),
+        None,
+        check_dtype(dtype or torch.get_default_dtype()),
+        resolve_device(device),
+    )
+    y = empty_as(form) if fill is None else full_as(form, fill)
+    return y.requires_grad_() if requires_grad else y
+
+
+def _arange(form: Layout, start: Number, step: Number) -> Any:
+    y = empty_as(form)
+    compute = torch.float64 if start.is_float or step.is_float else torch.int64
+    kernels.arange(y, start, step, TRITON_DTYPE[compute])
+    return y
+
+
+_planned_arange = Planned(_arange)
+
+
+def arange(
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: torch.dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Any:
+    """``start, start + step, ...`` below ``end``; ``arange(end)`` starts from 0.
+
+    Returns:
+        A 1-d tensor, int64 if all arguments are ints, else the default float.
+    """
+    if end is None:
+        start, end = 0, start
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    if dtype is None:
+        whole = all(isinstance(number, int) for number in (start, end, step))
+        dtype = torch.int64 if whole else torch.get_default_dtype()
+    if all(isinstance(number, int) for number in (start, end, step)):
+        n = -(-(end - start) // step)  # type: ignore[operator]
+    else:
+        n = math.ceil((end - start) / step)
+    form = layout((n,), None, check_dtype(dtype), resolve_device(device))
+    y = _planned_arange((form, Number(start), Number(step)))[0]
+    return y.requires_grad_() if requires_grad else y
+
+
+def _linspace(form: Layout, start: Number, end: Number, step: Number) -> Any:
+    y = empty_as(form)
+    kernels.linspace(y, start, end, step)
+    return y
+
+
+_planned_linspace = Planned(_linspace)
+
+
+def linspace(
+    start: float,
+    end: float,
+    steps: int,
+    *,
+    dtype: torch.dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Any:
+    """``steps`` evenly spaced values from ``start`` to ``end``, both included."""
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    dtype = check_dtype(dtype or torch.get_default_dtype())
+    form = layout((steps,), None, dtype, resolve_device(device))
+    step = (end - start) / (steps - 1) if steps > 1 else 0.0
+    numbers = [Number(float(number)) for number in (start, start if steps == 1 else end, step)]
+    y = _planned_linspace((form, *numbers))[0]
+    return y.requires_grad_() if requires_grad else y
+
+
+def _eye(form: Layout) -> Any:
+    y = empty_as(form)
+    kernels.eye(y)
+    return y
+
+
+_planned_eye = Planned(_eye)
+
+
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Any:
+    """An n x m matrix with ones on the diagonal."""
+    dtype = check_dtype(dtype or torch.get_default_dtype())
+    y = _planned_eye((layout((n, n if m is None else m), None, dtype, resolve_device(device)),))[0]
+    return y.requires_grad_() if requires_grad else y
+
+
+# Joining
+
+
+class Cat(Op):
+    """Tensors one after the other along a dimension."""
+
+    composed = True
+
+    def configure(self, inputs: list[str], backward: list[str]) -> None:
+        self.linked = [0]
+        self.upstream = [0]
+        self.saves = [dispatch.FORMS, ("input", 0)]
+
+    def forward(self, dim: int, *tensors: Any) -> Any:
+        dtype = promotion.result_type(tensors)
+        first = tensors[0].shape
+        size = sum(tensor.shape[dim] for tensor in tensors)
+        y = dispatch.empty(
+            (*first[:dim], size, *first[dim + 1 :]), dtype, tensors[0].device
+        )
+        at = 0
+        for tensor in tensors:
+            copy_into(y.narrow(dim, at, tensor.shape[dim]), tensor)
+            at += tensor.shape[dim]
+        return y
+
+    def backward(self, needs: tuple[bool, ...], g: Any, forms: Any, dim: int) -> Any:
+        results: list = [None]
+        at = 0
+        for needed, form in zip(needs[1:], forms[1:], strict=True):
+            size = form.shape[dim]
+            results.append(cast(g.narrow(dim, at, size), form.dtype) if needed else None)
+            at += size
+        return results
+
+
+_cat = Cat("Cat")
+
+
+def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Concatenate along an existing dimension; the other sizes must agree."""
+    tensors = tuple(tensors)
+    if not tensors:
+        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
+    for index, tensor in enumerate(tensors):
+        if not tensor.shape:
+            raise RuntimeError(
+                f"zero-dimensional tensor (at position {index}) cannot be concatenated"
+            )
+    ndim = tensors[0].ndim
+    if not -ndim <= dim < ndim:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got {dim})"
+        )
+    dim %= ndim
+    for index, tensor in enumerate(tensors[1:], 1):
+        if tensor.ndim != ndim:
+            raise RuntimeError(
+                f"Tensors must have same number of dimensions: got {ndim} and {tensor.ndim}"
+            )
+        for d in range(ndim):
+            if d != dim and tensor.shape[d] != tensors[0].shape[d]:
+                raise RuntimeError(
+                    f"Sizes of tensors must match except in dimension {dim}. Expected size "
+                    f"{tensors[0].shape[d]} but got size {tensor.shape[d]} for tensor number "
+                    f"{index} in the list."
+                )
+    return _cat(dim, *tensors)
+
+
+def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Concatenate along a new dimension; all shapes must agree."""
+    tensors = list(tensors)
+    if not tensors:
+        raise RuntimeError("stack expects a non-empty TensorList")
+    for index, tensor in enumerate(tensors):
+        if tensor.shape != tensors[0].shape:
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(tensors[0].shape)} at "
+                f"entry 0 and {list(tensor.shape)} at entry {index}"
+            )
+    return cat([tensor.unsqueeze(dim) for tensor in tensors], dim if dim >= 0 else dim + tensors[0].ndim + 1)

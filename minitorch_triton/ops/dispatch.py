@@ -1,0 +1,421 @@
+"""The way of every operation: plan, launch, link into the graph.
+
+An :class:`Op` says how to compute its outputs and gradients by allocating tensors and calling
+launchers of ``kernels/``. The first call with new layouts *records* what that does (allocations,
+launches, outputs) as a :class:`Plan`; later calls only replay the plan with other addresses. So an
+op's Python runs once per combination of layouts, and may be as slow and clear as it likes, but must
+not depend on data.
+"""
+
+from __future__ import annotations
+
+import inspect
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from minitorch_triton.autograd.api import grad
+from minitorch_triton.autograd.modes import set_grad_enabled, state
+from minitorch_triton.autograd.node import FREED, Node, SavedTensor
+from minitorch_triton.kernels import launch as launching
+from minitorch_triton.storage import Layout, Storage, layout
+
+if TYPE_CHECKING:
+    from minitorch_triton.tensor import Tensor
+else:
+    Tensor: type = None  # set by tensor.py, which imports this module
+
+MAX_PLANS = 4096
+"""Plans an op keeps; a program with ever new shapes starts over rather than growing."""
+
+
+class Number(int):
+    """A Python number on its way to a kernel: its value is no part of the plan.
+
+    It is the int64 that the kernel gets: an int or bool as it is, a float as the bits of a float64.
+    """
+
+    kind: type
+    is_float: bool
+
+    def __new__(cls, value: float) -> Number:
+        is_float = isinstance(value, float)
+        bits = struct.unpack("q", struct.pack("d", value))[0] if is_float else int(value)
+        number = super().__new__(cls, bits)
+        number.kind = type(value)
+        number.is_float = is_float
+        return number
+
+    @property
+    def value(self) -> float:
+        """The Python number."""
+        if self.is_float:
+            return struct.unpack("d", struct.pack("q", self))[0]
+        return self.kind(int(self))
+
+
+class _Trace(threading.local):
+    """What the op being recorded has allocated; None when nothing is recorded."""
+
+    storages: list[Storage] | None = None
+
+
+_trace = _Trace()
+
+
+def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A contiguous tensor without initial values."""
+    return empty_as(layout(tuple(shape), None, dtype, device))
+
+
+def empty_as(form: Layout) -> Tensor:
+    """A tensor of a dense layout, without initial values."""
+    storage = Storage.allocate(form.nbytes, form.device)
+    if _trace.storages is not None:
+        _trace.storages.append(storage)
+    return Tensor(storage, form, 0)
+
+
+class Plan:
+    """One op for one set of layouts: what to allocate, what to launch, what to return.
+
+    Addresses are numbered: the arguments come first, then the allocations.
+    """
+
+    __slots__ = ("allocations", "launches", "outputs")
+
+    def __init__(self, args: Sequence, storages: list[Storage], launches: list, results: Sequence):
+        self.allocations = [(storage.buffer.numel(), storage.device) for storage in storages]
+        slots = {}
+        for number, arg in enumerate(args):
+            if isinstance(arg, Tensor):
+                slots[id(arg.storage)] = number, arg.address
+        for number, storage in enumerate(storages, len(args)):
+            slots[id(storage)] = number, storage.address
+        numbers = {id(arg): number for number, arg in enumerate(args) if isinstance(arg, Number)}
+        self.launches = []
+        for prepared, grid, values in launches:
+            addresses = []
+            for position, value in enumerate(values):
+                if isinstance(value, Tensor):
+                    slot, base = slots[id(value.storage)]
+                    addresses.append((position, slot, value.address - base))
+                elif isinstance(value, Number):
+                    addresses.append((position, numbers[id(value)], 0))
+            template = [0 if isinstance(v, (Tensor, Number)) else v for v in values]
+            self.launches.append((prepared, grid, template, addresses))
+        self.outputs: list[tuple[int, Layout | None, int] | None] = []
+        for result in results:
+            if result is None:
+                self.outputs.append(None)
+                continue
+            slot = slots[id(result.storage)][0]
+            same = slot < len(args) and result.layout is args[slot].layout
+            form = None if same and result.offset == args[slot].offset else result.layout
+            base = args[slot].offset if slot < len(args) else 0
+            self.outputs.append((slot, form, result.offset - base))
+
+    def replay(self, args: Sequence) -> list:
+        """Run the plan on arguments of the layouts that it was recorded with."""
+        addresses = [arg.address if isinstance(arg, Tensor) else arg for arg in args]
+        storages = []
+        for nbytes, device in self.allocations:
+            storage = Storage.allocate(nbytes, device)
+            storages.append(storage)
+            addresses.append(storage.address)
+        start = launching.start
+        for prepared, grid, template, substitutions in self.launches:
+            values = template.copy()
+            for position, slot, delta in substitutions:
+                values[position] = addresses[slot] + delta
+            start(prepared, grid, values)
+        results: list = []
+        for output in self.outputs:
+            if output is None:
+                results.append(None)
+                continue
+            slot, form, offset = output
+            if slot >= len(args):
+                results.append(Tensor(storages[slot - len(args)], form, offset))
+            elif form is None:
+                results.append(args[slot])
+            else:
+                results.append(Tensor(args[slot].storage, form, args[slot].offset + offset))
+        return results
+
+
+class Planned:
+    """A function of tensors and constants that allocates and launches, with its plans.
+
+    Args:
+        function: returns a tensor, or a sequence of tensors and None. Tensors may be None; every
+            other argument must be hashable, and is part of what a plan depends on, except a
+            :class:`Number`.
+    """
+
+    __slots__ = ("function", "plans")
+
+    def __init__(self, function: Callable):
+        self.function = function
+        self.plans: dict[tuple, Plan] = {}
+
+    def __call__(self, args: Sequence) -> list:
+        if _trace.storages is not None or launching.INTERPRETED:
+            with set_grad_enabled(False):
+                return _as_list(self.function(*args))
+        key = tuple(
+            [
+                arg.layout
+                if isinstance(arg, Tensor)
+                else arg.kind
+                if isinstance(arg, Number)
+                else arg
+                for arg in args
+            ]
+        )
+        plan = self.plans.get(key)
+        if plan is not None:
+            return plan.replay(args)
+        return self._record(key, args)
+
+    def _record(self, key: tuple, args: Sequence) -> list:
+        # Each argument gets an identity of its own, so that f(x, x) is not taken for f(x, y).
+        stand_ins = [
+            Tensor(arg.storage.alias(), arg.layout, arg.offset) if isinstance(arg, Tensor) else arg
+            for arg in args
+        ]
+        _trace.storages, launching.recording.launches = [], []
+        try:
+            with set_grad_enabled(False):
+                results = _as_list(self.function(*stand_ins))
+            plan = Plan(stand_ins, _trace.storages, launching.recording.launches, results)
+        finally:
+            _trace.storages = launching.recording.launches = None
+        if len(self.plans) >= MAX_PLANS:
+            self.plans.clear()
+        self.plans[key] = plan
+        for number, output in enumerate(plan.outputs):
+            if output is not None and output[0] < len(args):
+                slot, form, offset = output
+                arg = args[slot]
+                results[number] = (
+                    arg if form is None else Tensor(arg.storage, form, arg.offset + offset)
+                )
+        return results
+
+
+def _as_list(results: Any) -> list:
+    if isinstance(results, (tuple, list)):
+        return list(results)
+    return [results]
+
+
+Save = tuple[str, int]
+"""What a node keeps: ``("input", 0)``, an input only if it is a Number (``("number", 0)``),
+``("output", 0)``, the layouts of the arguments, or nothing."""
+FORMS: Save = ("forms", 0)
+NOTHING: Save = ("nothing", 0)
+
+
+class OpNode(Node):
+    """A node of an op of the table: keeps what the op's backward names."""
+
+    __slots__ = ("args", "needs", "places", "saved")
+
+    op: Op
+
+    def apply(self, grads: list) -> Sequence:
+        saved = self.saved
+        if saved is None:
+            raise RuntimeError(FREED)
+        values = [item.unpack(self) if isinstance(item, SavedTensor) else item for item in saved]
+        op = self.op
+        if state.grad_enabled:
+            results = op.recorded_backward(self, grads, values)
+        else:
+            upstream = [grads[place] for place in op.upstream]
+            results = op.plan_backward((self.needs, *upstream, *values))
+        count = len(results)
+        return [results[place] if place < count else None for place in self.places]
+
+    def release(self) -> None:
+        if any(isinstance(item, SavedTensor) for item in self.saved or ()):
+            self.saved = None
+            self.args = None
+
+
+class Op:
+    """An operation: subclass with ``forward`` and ``backward``, and make one instance.
+
+    ``forward(*args)`` gets the call's arguments: tensors (or None) and hashable constants. It
+    allocates with :func:`empty`, calls launchers and returns the outputs.
+
+    ``backward(needs, g, ...)`` returns one gradient per tensor argument, in their order, None where
+    ``needs`` (a bool per argument of forward) says that none is needed. Its parameter names are
+    what the graph keeps: ``g`` is the upstream gradient (``g_NAME`` for several differentiable
+    outputs), ``forms`` the layouts of forward's arguments (None for one that is no tensor), a name
+    of ``outputs`` that output, and a name of forward's parameters that argument.
+
+    ``decompose(*args)`` is the same op in differentiable operations, for higher derivatives. An op
+    whose backward itself consists of such operations says ``composed = True`` instead.
+
+    Attributes:
+        outputs: names of what forward returns.
+        visible: how many of them the caller gets; the rest only serve backward.
+        non_differentiable: names of visible outputs without gradient.
+    """
+
+    outputs: tuple[str, ...] = ("y",)
+    visible: int = 1
+    non_differentiable: tuple[str, ...] = ()
+    composed: bool = False
+
+    def __init__(self, name: str):
+        self.name = name
+        self.node_type = type(f"{name}Backward0", (OpNode,), {"__slots__": (), "op": self})
+        self.plan_forward = Planned(self.forward)
+        self.plan_backward = Planned(self.backward)
+        names = list(inspect.signature(self.forward).parameters)
+        self.configure(names, list(inspect.signature(self.backward).parameters))
+
+    def configure(self, inputs: list[str], backward: list[str]) -> None:
+        """Work out from backward's parameter names what is to be saved."""
+        with_gradient = [
+            number
+            for number, output in enumerate(self.outputs[: self.visible])
+            if output not in self.non_differentiable
+        ]
+        self.linked = with_gradient
+        upstream = [name for name in backward[1:] if name == "g" or name.startswith("g_")]
+        places = {f"g_{self.outputs[number]}": place for place, number in enumerate(with_gradient)}
+        self.upstream = [0 if name == "g" else places[name] for name in upstream]
+        self.saves: list[Save] = []
+        for name in backward[1 + len(upstream) :]:
+            if name == "forms":
+                self.saves.append(FORMS)
+            elif name in self.outputs:
+                self.saves.append(("output", self.outputs.index(name)))
+            elif name in inputs:
+                self.saves.append(("input", inputs.index(name)))
+            else:
+                raise TypeError(
+                    f"{self.name}: backward's parameter {name!r} is neither an output "
+                    f"{self.outputs} nor an argument of forward {tuple(inputs)}"
+                )
+
+    def forward(self, *args: Any) -> Any:
+        raise NotImplementedError
+
+    def backward(self, needs: tuple[bool, ...], g: Any) -> Any:
+        raise NotImplementedError(f"{self.name} has no derivative")
+
+    decompose: Callable | None = None
+
+    def recorded_backward(self, node: OpNode, grads: list, saved: list) -> Sequence:
+        """Backward under ``create_graph``: the gradient of ``decompose``, itself in the graph."""
+        if self.composed:
+            return _as_list(
+                self.backward(node.needs, *[grads[place] for place in self.upstream], *saved)
+            )
+        if self.decompose is None:
+            raise RuntimeError(
+                f"derivative for {self.name} is not differentiable: it has no decompose, which "
+                "create_graph=True needs"
+            )
+        args = [arg.unpack(node) if isinstance(arg, SavedTensor) else arg for arg in node.args]
+        outputs = _as_list(self.decompose(*args))[: self.visible]
+        pairs = [
+            (outputs[number], grads[place])
+            for place, number in enumerate(self.linked)
+            if grads[place] is not None
+        ]
+        wanted = [number for number, needed in enumerate(node.needs) if needed]
+        found = grad(
+            [output for output, _ in pairs],
+            [args[number] for number in wanted],
+            [upstream for _, upstream in pairs],
+            create_graph=True,
+            allow_unused=True,
+        )
+        results: list = [None] * len(args)
+        for number, result in zip(wanted, found, strict=True):
+            results[number] = result
+        return results
+
+    def __call__(self, *args: Any) -> Any:
+        results = self.plan_forward(args)
+        if state.grad_enabled:
+            for arg in args:
+                if isinstance(arg, Tensor) and arg.requires_grad:
+                    self.link(args, results)
+                    break
+        if self.visible == 1:
+            return results[0]
+        return tuple(results[: self.visible])
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """An op that is a class attribute is a method, as a function would be."""
+        return self if instance is None else MethodType(self, instance)
+
+    def saves_for(self, needs: tuple[bool, ...]) -> list[Save]:
+        """What to keep when these arguments need a gradient."""
+        return self.saves
+
+    def link(self, args: Sequence, results: list, version: int | None = None) -> Node:
+        """Put a node behind the outputs.
+
+        Args:
+            args: the call's arguments.
+            results: the outputs; those that get a gradient become part of the graph.
+            version: for an in-place op the version that the written storage had before.
+        """
+        edges = []
+        needed = []
+        places = []
+        for place, arg in enumerate(args):
+            requires_grad = False
+            if isinstance(arg, Tensor):
+                requires_grad = arg.requires_grad
+                edges.append(arg.grad_edge() if requires_grad else None)
+                places.append(place)
+            needed.append(requires_grad)
+        needs = tuple(needed)
+        linked = self.linked
+        if version is None:
+            for number in linked:
+                if any(results[number] is arg for arg in args):
+                    results[number] = results[number].detach()
+        node = self.node_type(edges, [results[number].layout for number in linked])
+        node.needs = needs
+        node.places = places
+        node.saved = saved = []
+        for kind, number in self.saves_for(needs):
+            item = None
+            if kind == "input":
+                item = args[number]
+                if isinstance(item, Tensor):
+                    item = SavedTensor(item)
+                    if version is not None and args[number].storage is results[0].storage:
+                        item.version = version
+            elif kind == "output":
+                item = SavedTensor(
+                    results[number], linked.index(number) if number in linked else None
+                )
+            elif kind == "number":
+                item = args[number] if isinstance(args[number], Number) else None
+            elif kind == "forms":
+                item = tuple([arg.layout if isinstance(arg, Tensor) else None for arg in args])
+            saved.append(item)
+        node.args = None
+        if self.decompose is not None:
+            node.args = [SavedTensor(arg) if isinstance(arg, Tensor) else arg for arg in args]
+        if version is not None:
+            results[0].rebase_inplace(node)
+            return node
+        for place, number in enumerate(linked):
+            results[number].rebase(node, place)
+        return node

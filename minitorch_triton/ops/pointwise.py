@@ -1,0 +1,568 @@
+"""Elementwise operations: the table, and what turns a pair of device functions into an op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from minitorch_triton.autograd.modes import state
+from minitorch_triton.kernels import elementwise as fn
+from minitorch_triton.kernels import map as map_kernel
+from minitorch_triton.kernels import reduce as reduce_kernel
+from minitorch_triton.ops import dispatch, promotion
+from minitorch_triton.ops.dispatch import FORMS, NOTHING, Number, Op, Planned, Save, empty_as
+from minitorch_triton.ops.tracing import run_on_tensors
+from minitorch_triton.storage import Layout, contiguous_strides, layout
+
+
+def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The common shape of operands, by PyTorch's rules and with its error."""
+    result = list(shapes[0])
+    for shape in shapes[1:]:
+        if len(shape) > len(result):
+            result = [1] * (len(shape) - len(result)) + result
+        pad = len(result) - len(shape)
+        for d, size in enumerate(shape, pad):
+            if result[d] == 1:
+                result[d] = size
+            elif size not in (1, result[d]):
+                raise RuntimeError(
+                    f"The size of tensor a ({result[d]}) must match the size of tensor b ({size}) "
+                    f"at non-singleton dimension {d}"
+                )
+    return tuple(result)
+
+
+def is_dense(form: Layout) -> bool:
+    """Whether the elements fill their memory without gaps or overlaps, in any order of dims."""
+    step = 1
+    for stride, size in sorted(zip(form.strides, form.shape, strict=True)):
+        if size == 1:
+            continue
+        if stride != step:
+            return False
+        step *= size
+    return True
+
+
+def result_strides(shape: tuple[int, ...], tensors: Sequence[Any]) -> tuple[int, ...]:
+    """An output keeps the order of dimensions of its first dense operand, as in PyTorch."""
+    for tensor in tensors:
+        form = tensor.layout
+        if form.shape == shape and form.numel > 0 and is_dense(form):
+            return form.strides
+    return contiguous_strides(shape)
+
+
+def apply_map(device_fn: Any, y: Any, sources: Sequence[Any], compute: torch.dtype) -> None:
+    """Launch ``y = device_fn(*sources)``; sources are tensors that broadcast to y, and Numbers."""
+    if y.layout.numel == 0:
+        return
+    tensors, numbers, args = _split(sources)
+    shape = tuple(y.shape)
+    tensors = [t if t.shape == shape else t.expand(shape) for t in tensors]
+    map_kernel.elementwise(device_fn, y, tensors, numbers, args, compute)
+
+
+def _split(sources: Sequence[Any]) -> tuple[list, list, tuple[int, ...]]:
+    """Tensors, numbers, and for each source its place among them."""
+    tensors: list = []
+    numbers: list = []
+    args = []
+    for source in sources:
+        if isinstance(source, Number):
+            args.append(map_kernel.MAX_TENSORS + len(numbers))
+            numbers.append(source)
+        else:
+            args.append(len(tensors))
+            tensors.append(source)
+    return tensors, numbers, tuple(args)
+
+
+def apply_reduction(
+    device_fn: Any,
+    combine: Any,
+    y: Any,
+    sources: Sequence[Any],
+    shape: tuple[int, ...],
+    dims: Sequence[int],
+    compute: torch.dtype,
+    mean_of: int = 0,
+) -> None:
+    """Launch ``y = combine over dims of device_fn(*sources)``.
+
+    Args:
+        y: contiguous output over the dimensions of ``shape`` that are not reduced.
+        sources: tensors that broadcast to ``shape``, and Numbers.
+        mean_of: the divisor of a mean, or 0.
+    """
+    if y.layout.numel == 0:
+        return
+    tensors, numbers, args = _split(sources)
+    tensors = [t if t.shape == shape else t.expand(shape) for t in tensors]
+    if not reduce_kernel.fits(tensors, dims):
+        # Reduce the last dimension alone, so that neighbouring ones can merge, then the rest.
+        step = _last_dim_reduced(device_fn, combine, sources, shape, dims, compute)
+        apply_reduction(
+            fn.identity, combine, y, [step], tuple(step.shape), dims[:-1], compute, mean_of
+        )
+        return
+    n = 1
+    for d in dims:
+        n *= shape[d]
+    parts = reduce_kernel.splits(y.layout.numel, n)
+    if parts == 1:
+        reduce_kernel.reduction(
+            device_fn, combine, y, tensors, dims, numbers, args, compute, mean_of
+        )
+        return
+    partial = dispatch.empty((parts, y.layout.numel), compute, y.device)
+    reduce_kernel.reduction(
+        device_fn, combine, partial, tensors, dims, numbers, args, compute, parts=parts
+    )
+    reduce_kernel.reduction(fn.identity, combine, y, [partial], [0], [], (0,), compute, mean_of)
+
+
+def _last_dim_reduced(
+    device_fn: Any,
+    combine: Any,
+    sources: Sequence[Any],
+    shape: tuple[int, ...],
+    dims: Sequence[int],
+    compute: torch.dtype,
+) -> Any:
+    device = next(s.device for s in sources if not isinstance(s, Number))
+    full = dispatch.empty(shape, compute, device)
+    apply_map(device_fn, full, sources, compute)
+    last = dims[-1]
+    before = 1
+    for size in shape[:last]:
+        before *= size
+    flat = full.view(before, shape[last], -1)
+    small = dispatch.empty((before, flat.shape[2]), compute, device)
+    reduce_kernel.reduction(fn.identity, combine, small, [flat], [1], [], (0,), compute)
+    return small.view(shape[:last] + shape[last + 1 :])
+
+
+def gradient_into(
+    form: Layout, device_fn: Any, sources: Sequence[Any], shape: tuple[int, ...], compute: torch.dtype
+) -> Any:
+    """``device_fn(*sources)`` over ``shape`` as the gradient of an input with layout ``form``:
+    summed over the dimensions in which that input was broadcast."""
+    if device_fn is fn.identity_grad and sources[0].layout is form:
+        return sources[0]
+    if form.shape == shape:
+        dense = form.strides if is_dense(form) else contiguous_strides(shape)
+        y = empty_as(layout(shape, dense, form.dtype, form.device))
+        apply_map(device_fn, y, sources, compute)
+        return y
+    y = dispatch.empty(form.shape, form.dtype, form.device)
+    pad = len(shape) - len(form.shape)
+    dims = [
+        d for d in range(len(shape)) if d < pad or (form.shape[d - pad] == 1 and shape[d] != 1)
+    ]
+    apply_reduction(device_fn, reduce_kernel.add, y, sources, shape, dims, compute)
+    return y
+
+
+class Elementwise(Op):
+    """An op made of device functions.
+
+    Args:
+        name: the node is called ``{name}Backward0``.
+        function: the device function; its parameters are tensors or Python numbers.
+        derivatives: for each parameter that has one the device function of its gradient; the
+            names of *its* parameters say what is saved (``g``, ``y``, or those of ``function``).
+        result: "promoted", "float" (integers become the default float) or "bool".
+        defaults: values of trailing parameters that a call may leave out.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        function: Any,
+        derivatives: dict[str, Any] | None = None,
+        result: str = "promoted",
+        **defaults: float,
+    ):
+        self.function = function
+        self.defaults = defaults
+        self.result = result
+        self.parameters: list[str] = list(function.arg_names)
+        self.derivatives = [
+            (derivatives or {}).get(parameter) for parameter in self.parameters
+        ]
+        unknown = set(derivatives or {}) - set(self.parameters)
+        for derivative in (derivatives or {}).values():
+            unknown |= set(derivative.arg_names) - {"g", "y", *self.parameters}
+        if unknown:
+            raise TypeError(
+                f"{name}: {sorted(unknown)} is neither g, y nor a parameter of the function "
+                f"({', '.join(self.parameters)})"
+            )
+        self._saves: dict[tuple[bool, ...], list[Save]] = {}
+        super().__init__(name)
+        self.plan_inplace = Planned(self._forward_inplace)
+
+    def configure(self, inputs: list[str], backward: list[str]) -> None:
+        self.linked = [0] if any(self.derivatives) else []
+        self.upstream = [0]
+
+    def saves_for(self, needs: tuple[bool, ...]) -> list[Save]:
+        saves = self._saves.get(needs)
+        if saves is None:
+            names = {
+                name
+                for needed, derivative in zip(needs, self.derivatives, strict=False)
+                if needed and derivative is not None
+                for name in derivative.arg_names
+            }
+            saves = [FORMS, ("output", 0) if "y" in names else NOTHING]
+            for number, parameter in enumerate(self.parameters):
+                saves.append(("input" if parameter in names else "number", number))
+            self._saves[needs] = saves
+        return saves
+
+    def __call__(self, *operands: Any, **named: Any) -> Any:
+        if len(operands) != len(self.parameters) or named:
+            operands = self._complete(operands, named)
+        args = _wrap(operands)
+        results = self.plan_forward(args)
+        if state.grad_enabled and self.linked:
+            for arg in args:
+                if isinstance(arg, dispatch.Tensor) and arg.requires_grad:
+                    self.link(args, results)
+                    break
+        return results[0]
+
+    def _complete(self, operands: tuple, named: dict[str, Any]) -> tuple:
+        """The operands in order, from positions, keywords and defaults."""
+        name = self.name.lower()
+        if len(operands) > len(self.parameters):
+            raise TypeError(
+                f"{name}() takes {len(self.parameters)} positional arguments but "
+                f"{len(operands)} were given"
+            )
+        values = dict(zip(self.parameters, operands, strict=False))
+        for key, value in named.items():
+            if key not in self.parameters:
+                raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")
+            if key in values:
+                raise TypeError(f"{name}() got multiple values for argument '{key}'")
+            values[key] = value
+        values = {**self.defaults, **values}
+        missing = [parameter for parameter in self.parameters if parameter not in values]
+        if missing:
+            raise TypeError(f"{name}() missing required argument: '{missing[0]}'")
+        return tuple([values[parameter] for parameter in self.parameters])
+
+    def inplace(self, x: Any, *operands: Any) -> Any:
+        """``x = op(x, *operands)``, written into x."""
+        args = _wrap((x, *operands))
+        for number, arg in enumerate(args[1:], 1):
+            if isinstance(arg, dispatch.Tensor) and arg.storage is x.storage:
+                if arg.layout is not x.layout or arg.offset != x.offset:
+                    args[number] = arg.clone()
+        return write_inplace(self, self.plan_inplace, x, args)
+
+    def types(self, operands: Sequence[Any]) -> tuple[torch.dtype, torch.dtype]:
+        """Compute and result dtype; an operand is a tensor, a layout or a Number."""
+        numbers = [operand.kind for operand in operands if isinstance(operand, Number)]
+        tensors = [operand for operand in operands if not isinstance(operand, Number)]
+        common = promotion.result_type(tensors, numbers)
+        if self.result == "float":
+            common = promotion.as_floating(common)
+        compute = promotion.compute_type(common)
+        return compute, torch.bool if self.result == "bool" else common
+
+    def forward(self, *operands: Any) -> Any:
+        tensors = _check(self.name, operands)
+        compute, dtype = self.types(operands)
+        shape = broadcast_shapes(*[tensor.layout.shape for tensor in tensors])
+        strides = result_strides(shape, tensors)
+        y = empty_as(layout(shape, strides, dtype, tensors[0].device))
+        apply_map(self.function, y, operands, compute)
+        return y
+
+    def _forward_inplace(self, *operands: Any) -> None:
+        x = operands[0]
+        tensors = _check(self.name, operands)
+        compute, dtype = self.types(operands)
+        shape = broadcast_shapes(*[tensor.layout.shape for tensor in tensors])
+        if shape != x.layout.shape:
+            raise RuntimeError(
+                f"output with shape {list(x.shape)} doesn't match the broadcast shape {list(shape)}"
+            )
+        if not torch.can_cast(dtype, x.dtype):
+            raise RuntimeError(
+                f"result type {type_name(dtype)} can't be cast to the desired output type "
+                f"{type_name(x.dtype)}"
+            )
+        apply_map(self.function, x, operands, compute)
+
+    def backward(self, needs: tuple[bool, ...], g: Any, forms: Any, y: Any, *operands: Any) -> Any:
+        compute, _ = self.types(_typed(forms, operands))
+        results: list = []
+        for number, (needed, derivative) in enumerate(zip(needs, self.derivatives, strict=False)):
+            if not needed or derivative is None:
+                results.append(None)
+                continue
+            sources = self._sources(derivative, g, y, operands)
+            results.append(
+                gradient_into(forms[number], derivative, sources, tuple(g.shape), compute)
+            )
+        return results
+
+    def recorded_backward(self, node: Any, grads: list, saved: list) -> Sequence:
+        forms, y, *operands = saved
+        results: list = []
+        for number, (needed, derivative) in enumerate(
+            zip(node.needs, self.derivatives, strict=False)
+        ):
+            if not needed or derivative is None:
+                results.append(None)
+                continue
+            sources = self._sources(derivative, grads[0], y, operands)
+            form = forms[number]
+            result = run_on_tensors(derivative, [_unwrap(source) for source in sources])
+            if result.shape != grads[0].shape:
+                result = result.expand(grads[0].shape)
+            results.append(result.sum_to_size(form.shape).to(form.dtype))
+        return results
+
+    def _sources(self, derivative: Any, g: Any, y: Any, operands: Sequence[Any]) -> list:
+        named = {"g": g, "y": y, **dict(zip(self.parameters, operands, strict=False))}
+        return [named[name] for name in derivative.arg_names]
+
+
+def write_inplace(op: Op, plan: Callable, x: Any, args: Sequence[Any]) -> Any:
+    """Run an in-place op: check that x may be written, write, count it, rewrite the history."""
+    requires_grad = state.grad_enabled and any(
+        isinstance(arg, dispatch.Tensor) and arg.requires_grad for arg in args
+    )
+    if requires_grad:
+        x.check_inplace()
+    version = x.storage.version
+    plan(args)
+    x.storage.written()
+    if requires_grad:
+        op.link(args, [x], version)
+    return x
+
+
+def _wrap(operands: Sequence[Any]) -> list:
+    return [
+        Number(operand)
+        if isinstance(operand, (int, float)) and not isinstance(operand, Number)
+        else operand
+        for operand in operands
+    ]
+
+
+def _unwrap(source: Any) -> Any:
+    """A Number as the Python number it came from."""
+    return source.value if isinstance(source, Number) else source
+
+
+def _typed(forms: Sequence[Any], operands: Sequence[Any]) -> list:
+    """The layouts of tensor arguments and the Numbers among them."""
+    return [
+        operand if form is None else form for form, operand in zip(forms, operands, strict=True)
+    ]
+
+
+def type_name(dtype: torch.dtype) -> str:
+    """PyTorch's name of a dtype in messages: Float, Long, ..."""
+    return torch.empty(0, dtype=dtype, device="meta").type().split(".")[-1].removesuffix("Tensor")
+
+
+def _check(name: str, operands: Sequence[Any]) -> list:
+    """The tensors among the operands; an error where they are on different devices."""
+    tensors = []
+    for operand in operands:
+        if isinstance(operand, dispatch.Tensor):
+            tensors.append(operand)
+        elif not isinstance(operand, Number):
+            raise TypeError(
+                f"{name.lower()}(): argument must be Tensor or Number, not {type(operand).__name__}"
+            )
+    devices = {tensor.device for tensor in tensors}
+    if len(devices) > 1:
+        first, second = sorted(map(str, devices))[:2]
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but found at least two devices, "
+            f"{first} and {second}!"
+        )
+    return tensors
+
+
+class Where(Elementwise):
+    """``condition ? a : b``; the condition has no part in the result's dtype."""
+
+    def types(self, operands: Sequence[Any]) -> tuple[torch.dtype, torch.dtype]:
+        return super().types(operands[1:])
+
+
+class MaskedFill(Elementwise):
+    """``mask ? value : x`` in the dtype of x."""
+
+    def types(self, operands: Sequence[Any]) -> tuple[torch.dtype, torch.dtype]:
+        return super().types(operands[:1])
+
+
+# The table: name of the node, function, derivatives.
+
+add = Elementwise("Add", fn.add, {"a": fn.identity_grad, "b": fn.identity_grad})
+add_scaled = Elementwise("Add", fn.add_scaled, {"a": fn.identity_grad, "b": fn.scaled_grad})
+sub = Elementwise("Sub", fn.sub, {"a": fn.identity_grad, "b": fn.negated_grad})
+mul = Elementwise("Mul", fn.mul, {"a": fn.mul_grad_a, "b": fn.mul_grad_b})
+div = Elementwise("Div", fn.div, {"a": fn.div_grad_a, "b": fn.div_grad_b}, "float")
+floor_divide_int = Elementwise("FloorDivide", fn.floor_divide_int)
+floor_divide_float = Elementwise("FloorDivide", fn.floor_divide_float)
+remainder = Elementwise(
+    "Remainder", fn.remainder, {"a": fn.identity_grad, "b": fn.remainder_grad_b}
+)
+fmod = Elementwise("Fmod", fn.fmod, {"a": fn.identity_grad})
+neg = Elementwise("Neg", fn.neg, {"x": fn.negated_grad})
+abs = Elementwise("Abs", fn.abs, {"x": fn.abs_grad})
+sign = Elementwise("Sign", fn.sign, {"x": fn.zero_grad})
+reciprocal = Elementwise("Reciprocal", fn.reciprocal, {"x": fn.reciprocal_grad}, "float")
+square = Elementwise("Pow", fn.square, {"x": fn.square_grad})
+pow_float = Elementwise(
+    "Pow", fn.pow_float, {"x": fn.pow_grad_x, "exponent": fn.pow_grad_exponent}
+)
+pow_int = Elementwise("Pow", fn.pow_int)
+sqrt = Elementwise("Sqrt", fn.sqrt, {"x": fn.sqrt_grad}, "float")
+rsqrt = Elementwise("Rsqrt", fn.rsqrt, {"x": fn.rsqrt_grad}, "float")
+
+exp = Elementwise("Exp", fn.exp, {"x": fn.exp_grad}, "float")
+expm1 = Elementwise("Expm1", fn.expm1_, {"x": fn.expm1_grad}, "float")
+log = Elementwise("Log", fn.log, {"x": fn.log_grad}, "float")
+log2 = Elementwise("Log2", fn.log2, {"x": fn.log2_grad}, "float")
+log1p = Elementwise("Log1P", fn.log1p_, {"x": fn.log1p_grad}, "float")
+sin = Elementwise("Sin", fn.sin, {"x": fn.sin_grad}, "float")
+cos = Elementwise("Cos", fn.cos, {"x": fn.cos_grad}, "float")
+erf = Elementwise("Erf", fn.erf, {"x": fn.erf_grad}, "float")
+
+relu = Elementwise("Relu", fn.relu, {"x": fn.relu_grad})
+leaky_relu = Elementwise(
+    "LeakyRelu", fn.leaky_relu, {"x": fn.leaky_relu_grad}, negative_slope=0.01
+)
+tanh = Elementwise("Tanh", fn.tanh_, {"x": fn.tanh_grad}, "float")
+sigmoid = Elementwise("Sigmoid", fn.sigmoid, {"x": fn.sigmoid_grad}, "float")
+silu = Elementwise("Silu", fn.silu, {"x": fn.silu_grad})
+gelu_erf = Elementwise("Gelu", fn.gelu, {"x": fn.gelu_grad})
+gelu_tanh = Elementwise("Gelu", fn.gelu_tanh, {"x": fn.gelu_tanh_grad})
+elu = Elementwise("Elu", fn.elu, {"x": fn.elu_grad}, alpha=1.0)
+softplus = Elementwise(
+    "Softplus", fn.softplus, {"x": fn.softplus_grad}, beta=1.0, threshold=20.0
+)
+logsigmoid = Elementwise("LogSigmoid", fn.logsigmoid, {"x": fn.logsigmoid_grad})
+
+floor = Elementwise("Floor", fn.floor, {"x": fn.zero_grad})
+ceil = Elementwise("Ceil", fn.ceil, {"x": fn.zero_grad})
+trunc = Elementwise("Trunc", fn.trunc, {"x": fn.zero_grad})
+round = Elementwise("Round", fn.round, {"x": fn.zero_grad})
+clamp_both = Elementwise("Clamp", fn.clamp, {"x": fn.clamp_grad})
+clamp_min = Elementwise("ClampMin", fn.clamp_min, {"x": fn.clamp_min_grad})
+clamp_max = Elementwise("ClampMax", fn.clamp_max, {"x": fn.clamp_max_grad})
+maximum = Elementwise("Maximum", fn.maximum, {"a": fn.maximum_grad_a, "b": fn.maximum_grad_b})
+minimum = Elementwise("Minimum", fn.minimum, {"a": fn.maximum_grad_b, "b": fn.maximum_grad_a})
+where = Where("Where", fn.where, {"a": fn.where_grad_a, "b": fn.where_grad_b})
+masked_fill = MaskedFill("MaskedFill", fn.masked_fill, {"x": fn.masked_fill_grad})
+
+eq = Elementwise("Eq", fn.eq, result="bool")
+ne = Elementwise("Ne", fn.ne, result="bool")
+lt = Elementwise("Lt", fn.lt, result="bool")
+le = Elementwise("Le", fn.le, result="bool")
+gt = Elementwise("Gt", fn.gt, result="bool")
+ge = Elementwise("Ge", fn.ge, result="bool")
+logical_not = Elementwise("LogicalNot", fn.logical_not, result="bool")
+logical_and = Elementwise("LogicalAnd", fn.logical_and, result="bool")
+logical_or = Elementwise("LogicalOr", fn.logical_or, result="bool")
+logical_xor = Elementwise("LogicalXor", fn.logical_xor, result="bool")
+bitwise_not_int = Elementwise("BitwiseNot", fn.bitwise_not)
+bitwise_and = Elementwise("BitwiseAnd", fn.bitwise_and)
+bitwise_or = Elementwise("BitwiseOr", fn.bitwise_or)
+bitwise_xor = Elementwise("BitwiseXor", fn.bitwise_xor)
+isnan = Elementwise("Isnan", fn.isnan, result="bool")
+isinf = Elementwise("Isinf", fn.isinf, result="bool")
+isfinite = Elementwise("Isfinite", fn.isfinite, result="bool")
+
+
+def pow(x: Any, exponent: Any) -> Any:
+    """``x ** exponent`` for tensors and numbers, not both numbers."""
+    operands = _wrap((x, exponent))
+    if exponent == 2 and isinstance(exponent, (int, float)) and x.dtype.is_floating_point:
+        return square(x)
+    common = promotion.result_type(
+        [o for o in operands if not isinstance(o, Number)],
+        [o.kind for o in operands if isinstance(o, Number)],
+    )
+    if common.is_floating_point:
+        return pow_float(x, exponent)
+    if isinstance(exponent, int) and exponent < 0:
+        raise RuntimeError("Integers to negative integer powers are not allowed.")
+    return pow_int(x, exponent)
+
+
+def floor_divide(a: Any, b: Any) -> Any:
+    """``a // b``, rounded towards minus infinity."""
+    operands = _wrap((a, b))
+    common = promotion.result_type(
+        [o for o in operands if not isinstance(o, Number)],
+        [o.kind for o in operands if isinstance(o, Number)],
+    )
+    return (floor_divide_float if common.is_floating_point else floor_divide_int)(a, b)
+
+
+def bitwise_not(x: Any) -> Any:
+    """``~x``: the complement of integers, not of bools."""
+    if x.dtype.is_floating_point:
+        raise RuntimeError(
+            f"bitwise_not is only implemented for integral and Boolean types, got {x.dtype}"
+        )
+    return logical_not(x) if x.dtype == torch.bool else bitwise_not_int(x)
+
+
+def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
+    """Limit x to [min, max]; either may be None, a number or (alone) a tensor."""
+    if min is None and max is None:
+        raise ValueError("clamp: At least one of 'min' or 'max' must not be None")
+    if isinstance(min, dispatch.Tensor) or isinstance(max, dispatch.Tensor):
+        x = x if min is None else maximum(x, min)
+        return x if max is None else minimum(x, max)
+    if min is None:
+        return clamp_max(x, max)
+    return clamp_min(x, min) if max is None else clamp_both(x, min, max)
+
+
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """Gaussian error linear unit; ``approximate`` is "none" (erf) or "tanh"."""
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError("approximate argument must be either none or tanh.")
+    return (gelu_tanh if approximate == "tanh" else gelu_erf)(x)
+
+
+def elementwise(function: Any, *derivatives: Any, name: str | None = None, **defaults: float) -> Any:
+    """Make a differentiable op of your own device functions.
+
+    Args:
+        function: a ``@triton.jit`` function of tensors and run-time numbers, elementwise.
+        derivatives: device functions that return the gradient in one input each, in the order of
+            the function's parameters; the parameter names ``g`` (upstream gradient), ``y``
+            (output) and those of ``function`` say what each one needs.
+        name: of the graph node; by default the function's.
+        defaults: values of trailing parameters that a call may leave out.
+
+    Returns:
+        A function of tensors and numbers with broadcasting, type promotion and a gradient.
+
+    Raises:
+        TypeError: a derivative names something unknown.
+    """
+    parameters = list(function.arg_names)
+    name = name or "".join(part.capitalize() for part in function.__name__.split("_"))
+    return Elementwise(name, function, dict(zip(parameters, derivatives, strict=False)), **defaults)

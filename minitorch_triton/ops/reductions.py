@@ -1,0 +1,457 @@
+"""Reductions over any dimensions, and losses that are reductions of an elementwise function."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from minitorch_triton.kernels import elementwise as fn
+from minitorch_triton.kernels import reduce as kernels
+from minitorch_triton.ops import dispatch, promotion
+from minitorch_triton.ops.creation import fill_with
+from minitorch_triton.ops.dispatch import Number, Op
+from minitorch_triton.ops.pointwise import (
+    Elementwise,
+    apply_reduction,
+    broadcast_shapes,
+    eq,
+    mul,
+    where,
+)
+from minitorch_triton.ops.views import wrap_dim
+
+Dims = tuple[int, ...]
+
+
+def normal_dims(dim: Any, ndim: int) -> Dims:
+    """The reduced dimensions, sorted; None or () means all."""
+    if dim is None or (isinstance(dim, (tuple, list)) and not dim):
+        return tuple(range(ndim))
+    given = [dim] if isinstance(dim, int) else list(dim)
+    dims = [wrap_dim(d, ndim) for d in given]
+    if len(set(dims)) != len(dims):
+        repeated = next(d for d in dims if dims.count(d) > 1)
+        raise RuntimeError(f"dim {repeated} appears multiple times in the list of dims")
+    return tuple(sorted(dims)) if ndim else ()
+
+
+def _kept_shape(shape: tuple[int, ...], dims: Dims, keepdim: bool) -> tuple[int, ...]:
+    if keepdim:
+        return tuple(1 if d in dims else size for d, size in enumerate(shape))
+    return tuple(size for d, size in enumerate(shape) if d not in dims)
+
+
+def _restored(g: Any, shape: tuple[int, ...], dims: Dims, keepdim: bool) -> Any:
+    """A reduced tensor as a view with the reduced dimensions back, repeated."""
+    if not keepdim:
+        for d in dims:
+            g = g.unsqueeze(d)
+    return g.expand(shape)
+
+
+class Reduction(Op):
+    """``combine`` over dimensions.
+
+    Args:
+        name: of the node.
+        combine: device function of two values.
+    """
+
+    def __init__(self, name: str, combine: Any):
+        self.combine = combine
+        super().__init__(name)
+
+    def reduce(
+        self, x: Any, dims: Dims, keepdim: bool, dtype: torch.dtype, mean: bool = False
+    ) -> Any:
+        shape = tuple(x.shape)
+        y = dispatch.empty(_kept_shape(shape, dims, keepdim), dtype, x.device)
+        compute = promotion.compute_type(dtype if x.dtype == torch.bool else x.dtype)
+        if dtype.is_floating_point and not x.dtype.is_floating_point:
+            compute = promotion.compute_type(dtype)
+        elif dtype == torch.int64 and not x.dtype.is_floating_point:
+            compute = torch.int64
+        n = math.prod(shape[d] for d in dims)
+        if n == 0:
+            empty_value = kernels.identity_element(self.combine, compute)
+            fill_with(y, math.nan if mean else empty_value)
+            return y
+        apply_reduction(
+            fn.identity, self.combine, y, [x], shape, dims, compute, mean_of=n if mean else 0
+        )
+        return y
+
+
+class Sum(Reduction):
+    """The sum; integers and bools are summed in int64."""
+
+    composed = True
+
+    def forward(self, x: Any, dims: Dims, keepdim: bool, dtype: torch.dtype) -> Any:
+        return self.reduce(x, dims, keepdim, dtype)
+
+    def backward(
+        self, needs: tuple[bool, ...], g: Any, forms: Any, dims: Dims, keepdim: bool
+    ) -> Any:
+        return _restored(g, forms[0].shape, dims, keepdim).to(forms[0].dtype)
+
+
+class Mean(Reduction):
+    """The mean; NaN over no elements."""
+
+    composed = True
+
+    def forward(self, x: Any, dims: Dims, keepdim: bool, dtype: torch.dtype) -> Any:
+        return self.reduce(x, dims, keepdim, dtype, mean=True)
+
+    def backward(
+        self, needs: tuple[bool, ...], g: Any, forms: Any, dims: Dims, keepdim: bool
+    ) -> Any:
+        shape = forms[0].shape
+        n = math.prod(shape[d] for d in dims)
+        scaled = mul(g, 1 / n) if n else g
+        return _restored(scaled, shape, dims, keepdim).to(forms[0].dtype)
+
+
+class Extreme(Reduction):
+    """The largest or smallest; equal ones share the gradient."""
+
+    composed = True
+
+    def forward(self, x: Any, dims: Dims, keepdim: bool) -> Any:
+        if x.layout.numel == 0:
+            raise RuntimeError(
+                f"{self.name.lower()}(): Expected reduction dim to be specified for input.numel() == "
+                "0. Specify the reduction dim with the 'dim' argument."
+            )
+        return self.reduce(x, dims, keepdim, x.dtype)
+
+    def backward(
+        self, needs: tuple[bool, ...], g: Any, x: Any, y: Any, dims: Dims, keepdim: bool
+    ) -> Any:
+        shape = tuple(x.shape)
+        # NaN is its own extreme: where y is NaN, every NaN of x holds it.
+        hit = eq(x, _restored(y, shape, dims, keepdim)) | ((x != x) & _restored(y != y, shape, dims, keepdim))
+        count = sum_(hit, dims, True)
+        share = g if keepdim else _restored(g, _kept_shape(shape, dims, True), dims, False)
+        return where(hit, (share / count).expand(shape), 0.0).to(x.dtype)
+
+
+class Product(Reduction):
+    """The product."""
+
+    composed = True
+
+    def forward(self, x: Any, dims: Dims, keepdim: bool, dtype: torch.dtype) -> Any:
+        return self.reduce(x, dims, keepdim, dtype)
+
+    def backward(self, needs: tuple[bool, ...], g: Any, x: Any, dims: Dims, keepdim: bool) -> Any:
+        # With a zero among the factors y / x is no gradient: take the product of the others, which
+        # is y of the nonzero ones where exactly that zero is left out.
+        shape = tuple(x.shape)
+        zero = eq(x, 0)
+        zeros = _restored(sum_(zero, dims, keepdim), shape, dims, keepdim)
+        nonzero = _restored(prod_dims(where(zero, 1.0, x), dims, keepdim), shape, dims, keepdim)
+        others = where(
+            zero,
+            where(eq(zeros, 1), nonzero, 0.0),
+            where(eq(zeros, 0), nonzero / where(zero, 1.0, x), 0.0),
+        )
+        return (_restored(g, shape, dims, keepdim) * others).to(x.dtype)
+
+
+class ArgExtreme(Op):
+    """The extreme along one dimension with its first position."""
+
+    outputs = ("values", "indices")
+    visible = 2
+    non_differentiable = ("indices",)
+
+    composed = True
+
+    def __init__(self, name: str, combine: Any):
+        self.combine = combine
+        super().__init__(name)
+
+    def forward(self, x: Any, dim: int, keepdim: bool) -> Any:
+        shape = tuple(x.shape)
+        kept = _kept_shape(shape, (dim,) if shape else (), keepdim)
+        values = dispatch.empty(kept, x.dtype, x.device)
+        indices = dispatch.empty(kept, torch.int64, x.device)
+        if values.layout.numel == 0:
+            return values, indices
+        m0 = math.prod(shape[:dim])
+        n = shape[dim] if shape else 1
+        grouped = x.reshape(m0, n, -1)
+        m1 = grouped.shape[2]
+        kernels.arg_reduction(
+            self.combine,
+            values.view(m0, m1),
+            indices.view(m0, m1),
+            grouped,
+            promotion.compute_type(x.dtype),
+        )
+        return values, indices
+
+    def backward(
+        self, needs: tuple[bool, ...], g: Any, forms: Any, indices: Any, dim: int, keepdim: bool
+    ) -> Any:
+        from minitorch_triton.ops.creation import arange
+
+        shape = forms[0].shape
+        if not shape:
+            return g
+        if not keepdim:
+            g, indices = g.unsqueeze(dim), indices.unsqueeze(dim)
+        places = arange(shape[dim], device=g.device).view(-1, *[1] * (len(shape) - dim - 1))
+        return where(eq(places, indices), g, 0.0)
+
+
+sum_op = Sum("Sum", kernels.add)
+mean_op = Mean("Mean", kernels.add)
+amax_op = Extreme("Amax", kernels.maximum)
+amin_op = Extreme("Amin", kernels.minimum)
+prod_op = Product("Prod", kernels.multiply)
+max_dim = ArgExtreme("Max", kernels.later_maximum)
+min_dim = ArgExtreme("Min", kernels.later_minimum)
+
+
+def sum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    """The sum over some dimensions, or all."""
+    if dtype is None:
+        dtype = x.dtype if x.dtype.is_floating_point else torch.int64
+    elif x.dtype != dtype and dtype.is_floating_point:
+        x = x.to(dtype)
+    return sum_op(x, normal_dims(dim, x.ndim), keepdim, dtype)
+
+
+def sum_(x: Any, dims: Dims, keepdim: bool) -> Any:
+    return sum(x, dims, keepdim) if dims or not x.ndim else x
+
+
+def mean(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    """The mean over some dimensions, or all.
+
+    Raises:
+        RuntimeError: the tensor is not of floating point.
+    """
+    dtype = dtype or x.dtype
+    if not dtype.is_floating_point:
+        from minitorch_triton.ops.pointwise import type_name
+
+        raise RuntimeError(
+            "mean(): could not infer output dtype. Input dtype must be either a floating point or "
+            f"complex dtype. Got: {type_name(dtype)}"
+        )
+    return mean_op(x.to(dtype), normal_dims(dim, x.ndim), keepdim, dtype)
+
+
+def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    """The product over one dimension, or all."""
+    if dtype is None:
+        dtype = x.dtype if x.dtype.is_floating_point else torch.int64
+    return prod_dims(x, normal_dims(dim, x.ndim), keepdim, dtype)
+
+
+def prod_dims(x: Any, dims: Dims, keepdim: bool, dtype: torch.dtype | None = None) -> Any:
+    return prod_op(x, dims, keepdim, dtype or x.dtype)
+
+
+def amax(x: Any, dim: Any = (), keepdim: bool = False) -> Any:
+    """The largest element over some dimensions, or all."""
+    return amax_op(x, normal_dims(dim, x.ndim), keepdim)
+
+
+def amin(x: Any, dim: Any = (), keepdim: bool = False) -> Any:
+    """The smallest element over some dimensions, or all."""
+    return amin_op(x, normal_dims(dim, x.ndim), keepdim)
+
+
+def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The largest element; with ``dim`` a pair ``(values, indices)``; of two tensors elementwise."""
+    return _extreme(x, dim, keepdim, amax_op, max_dim, torch.return_types.max)
+
+
+def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The smallest element; with ``dim`` a pair ``(values, indices)``; of two tensors elementwise."""
+    return _extreme(x, dim, keepdim, amin_op, min_dim, torch.return_types.min)
+
+
+def _extreme(x: Any, dim: Any, keepdim: bool, whole: Op, along: Op, result_type: Any) -> Any:
+    from minitorch_triton.ops.pointwise import maximum, minimum
+
+    if isinstance(dim, dispatch.Tensor):
+        return (maximum if whole is amax_op else minimum)(x, dim)
+    if dim is None:
+        return whole(x, tuple(range(x.ndim)), keepdim)
+    dim = wrap_dim(dim, x.ndim)
+    if x.ndim and x.shape[dim] == 0:
+        raise IndexError(
+            f"{along.name.lower()}(): Expected reduction dim {dim} to have non-zero size."
+        )
+    return result_type(along(x, dim, keepdim))
+
+
+def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The position of the largest element, in the flattened tensor without ``dim``."""
+    return _arg_extreme(x, dim, keepdim, max_dim, "argmax")
+
+
+def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The position of the smallest element, in the flattened tensor without ``dim``."""
+    return _arg_extreme(x, dim, keepdim, min_dim, "argmin")
+
+
+def _arg_extreme(x: Any, dim: int | None, keepdim: bool, along: Op, name: str) -> Any:
+    x = x.detach()
+    if x.layout.numel == 0 and dim is None:
+        raise IndexError(
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0."
+        )
+    if dim is None:
+        index = along(x.reshape(-1), 0, False)[1]
+        return index.view([1] * x.ndim) if keepdim else index
+    dim = wrap_dim(dim, x.ndim)
+    if x.ndim and x.shape[dim] == 0:
+        raise IndexError(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
+    return along(x, dim, keepdim)[1]
+
+
+def any(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Whether any element is nonzero."""
+    return _logical(amax_op, x != 0, dim, keepdim, False)
+
+
+def all(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Whether every element is nonzero."""
+    return _logical(amin_op, x != 0, dim, keepdim, True)
+
+
+def _logical(op: Op, x: Any, dim: Any, keepdim: bool, empty_value: bool) -> Any:
+    dims = normal_dims(dim, x.ndim)
+    if x.layout.numel == 0:
+        from minitorch_triton.ops.creation import make
+
+        return make(_kept_shape(tuple(x.shape), dims, keepdim), empty_value, torch.bool, x.device, False)
+    return op(x, dims, keepdim)
+
+
+def var(
+    x: Any,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Any:
+    """The variance, divided by n - correction (1 unless said otherwise)."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 1 if unbiased is None else int(unbiased)
+    dims = normal_dims(dim, x.ndim)
+    n = math.prod(x.shape[d] for d in dims)
+    centred = x - mean(x, dims, True) if dims else x - x
+    total = (centred * centred).sum(dims, keepdim) if dims else centred * centred
+    divisor = n - correction
+    return total / divisor if divisor > 0 else total * (math.nan if divisor == 0 else math.inf)
+
+
+def std(x: Any, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Any:
+    """The standard deviation: the root of :func:`var`."""
+    return var(x, dim, unbiased, keepdim, correction=correction).sqrt()
+
+
+def norm(x: Any, p: float = 2, dim: Any = None, keepdim: bool = False) -> Any:
+    """The vector norm of order p over some dimensions, or all."""
+    if p == 2 or p == "fro":
+        return (x * x).sum(dim, keepdim).sqrt()
+    if p == math.inf:
+        return amax(x.abs(), () if dim is None else dim, keepdim)
+    if p == -math.inf:
+        return amin(x.abs(), () if dim is None else dim, keepdim)
+    if p == 0:
+        return (x != 0).to(x.dtype).sum(dim, keepdim)
+    if p == 1:
+        return x.abs().sum(dim, keepdim)
+    return (x.abs() ** p).sum(dim, keepdim) ** (1.0 / p)
+
+
+def logsumexp(x: Any, dim: Any, keepdim: bool = False) -> Any:
+    """log(sum(exp(x))), shifted by the largest element so that nothing overflows."""
+    dims = normal_dims(dim, x.ndim)
+    largest = amax(x, dims, True).detach()
+    largest = where(largest.abs() == math.inf, 0.0, largest)
+    y = (x - largest).exp().sum(dims, True).log() + largest
+    return y if keepdim else y.reshape(_kept_shape(tuple(x.shape), dims, False))
+
+
+def sum_to_size(x: Any, *size: Any) -> Any:
+    """Sum over the dimensions in which ``size`` is 1 or missing."""
+    from minitorch_triton.ops.views import shape_arguments
+
+    target = shape_arguments(size)
+    shape = tuple(x.shape)
+    if target == shape:
+        return x
+    pad = len(shape) - len(target)
+    dims = [
+        d for d in range(len(shape)) if d < pad or (target[d - pad] == 1 and shape[d] != 1)
+    ]
+    if pad < 0 or builtins.any(
+        d >= pad and d not in dims and target[d - pad] != shape[d] for d in range(len(shape))
+    ):
+        raise RuntimeError(
+            f"size {{{list(target)}}} is not expandable to size {{{list(shape)}}}."
+        )
+    return (sum(x, tuple(dims), True) if dims else x).reshape(target)
+
+
+class ReducedElementwise(Elementwise):
+    """Sum or mean of an elementwise function over all elements, in one kernel.
+
+    Args:
+        mean: whether the sum is divided by the number of elements.
+    """
+
+    def __init__(self, name: str, function: Any, derivatives: dict[str, Any], mean: bool):
+        self.mean = mean
+        super().__init__(name, function, derivatives, "float")
+
+    def forward(self, *operands: Any) -> Any:
+        tensors = [operand for operand in operands if not isinstance(operand, Number)]
+        compute, dtype = self.types(operands)
+        shape = broadcast_shapes(*[tensor.layout.shape for tensor in tensors])
+        y = dispatch.empty((), dtype, tensors[0].device)
+        n = math.prod(shape)
+        if n == 0:
+            fill_with(y, math.nan if self.mean else 0)
+            return y
+        apply_reduction(
+            self.function,
+            kernels.add,
+            y,
+            operands,
+            shape,
+            range(len(shape)),
+            compute,
+            mean_of=n if self.mean else 0,
+        )
+        return y
+
+    def _upstream(self, g: Any, forms: Sequence[Any]) -> Any:
+        shape = broadcast_shapes(*[form.shape for form in forms if form is not None])
+        n = math.prod(shape)
+        if self.mean and n:
+            g = mul(g, 1 / n)
+        return g.expand(shape)
+
+    def backward(self, needs: tuple[bool, ...], g: Any, forms: Any, y: Any, *operands: Any) -> Any:
+        return super().backward(needs, self._upstream(g, forms), forms, y, *operands)
+
+    def recorded_backward(self, node: Any, grads: list, saved: list) -> Sequence:
+        return super().recorded_backward(node, [self._upstream(grads[0], saved[0])], saved)

@@ -1,0 +1,105 @@
+"""``x[index]`` and ``x[index] = value``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitorch_triton.ops import creation, dispatch, views
+
+_ADVANCED = (list, np.ndarray)
+
+
+def _items(index: Any) -> tuple:
+    return index if isinstance(index, tuple) else (index,)
+
+
+def _is_advanced(item: Any) -> bool:
+    if isinstance(item, dispatch.Tensor):
+        return True
+    return isinstance(item, (*_ADVANCED, bool, range))
+
+
+def _check(item: Any) -> None:
+    if item is None or item is Ellipsis or isinstance(item, slice) or hasattr(item, "__index__"):
+        return
+    raise IndexError(
+        "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
+        f"indices (got {type(item).__name__})"
+    )
+
+
+def _split(x: Any, items: tuple) -> tuple[Any, list]:
+    """A view by the basic items, and for each of its dimensions an index tensor or None."""
+    from minitorch_triton.tensor import as_tensor
+
+    basic: list = []
+    tensors: list = []
+    for item in items:
+        if _is_advanced(item):
+            indices = as_tensor(item, device=x.device)
+            dims = indices.ndim if str(indices.dtype) in ("torch.bool", "torch.uint8") else 1
+            if dims == 0:
+                basic.append(None)
+            else:
+                basic += [slice(None)] * dims
+            tensors.append((indices, max(dims, 1)))
+        else:
+            _check(item)
+            basic.append(item)
+            if item is Ellipsis or not hasattr(item, "__index__"):
+                tensors.append((None, item))
+    used = sum(1 for item in basic if item is not None and item is not Ellipsis)
+    indices_per_dim: list = []
+    for indices, what in tensors:
+        if indices is not None:
+            indices_per_dim += [indices] + [SPANNED] * (what - 1)
+        elif what is Ellipsis:
+            indices_per_dim += [None] * (x.ndim - used)
+        else:
+            indices_per_dim.append(None)
+    viewed = views.index_view(x, views.as_index(tuple(basic)))
+    indices_per_dim += [None] * (viewed.ndim - len(indices_per_dim))
+    return viewed, [item for item in indices_per_dim if item is not SPANNED]
+
+
+SPANNED = object()
+"""Stands for the further dimensions of a boolean mask."""
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """The indexed elements: a view for ints, slices, None and Ellipsis, else a copy."""
+    items = _items(index)
+    if not any(_is_advanced(item) for item in items):
+        for item in items:
+            _check(item)
+        return views.index_view(x, views.as_index(items))
+    from minitorch_triton.ops import indexing
+
+    viewed, indices = _split(x, items)
+    return indexing.index(viewed, indices)
+
+
+def setitem(x: Any, index: Any, value: Any) -> None:
+    """Overwrite the indexed elements with ``value``, broadcast and cast."""
+    items = _items(index)
+    if not any(_is_advanced(item) for item in items):
+        for item in items:
+            _check(item)
+        target = views.index_view(x, views.as_index(items))
+        if isinstance(value, dispatch.Tensor):
+            while value.ndim > target.ndim and value.shape[0] == 1:
+                value = value.squeeze(0)
+            target.copy_(value)
+        elif isinstance(value, (int, float)):
+            creation.fill_(target, value)
+        else:
+            from minitorch_triton.tensor import as_tensor
+
+            target.copy_(as_tensor(value, dtype=x.dtype, device=x.device))
+        return
+    from minitorch_triton.ops import indexing
+
+    viewed, indices = _split(x, items)
+    indexing.index_put_(viewed, indices, value)

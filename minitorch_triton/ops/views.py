@@ -1,0 +1,525 @@
+"""Views: other shapes and strides on the same memory; no kernel runs.
+
+A view's node turns the gradient back by a view of its own, except where elements were left out
+(slices) or repeated (expand).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minitorch_triton.autograd.modes import state
+from minitorch_triton.autograd.node import Node
+from minitorch_triton.ops import creation, dispatch
+from minitorch_triton.storage import layout
+
+
+class ViewNode(Node):
+    """A view in the graph: the layout of what was viewed, and how to undo the view."""
+
+    __slots__ = ("details", "form")
+
+    undo: Callable
+
+    def apply(self, grads: list) -> Sequence:
+        return (type(self).undo(grads[0], self.form, *self.details),)
+
+
+def view_node(name: str, undo: Callable) -> type[ViewNode]:
+    """A node type; ``undo(gradient, layout, *details)`` returns the gradient of the input."""
+    return type(f"{name}Backward0", (ViewNode,), {"__slots__": (), "undo": staticmethod(undo)})
+
+
+def make_view(
+    x: Any,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    offset: int,
+    node_type: type[ViewNode],
+    details: tuple,
+    replay: tuple,
+) -> Any:
+    """A tensor on x's memory.
+
+    Args:
+        offset: in elements from the start of the storage.
+        node_type, details: the node, and what its ``undo`` needs.
+        replay: ``(function, *args)`` such that ``function(x, *args)`` makes this view again.
+    """
+    y = dispatch.Tensor(x.storage, layout(shape, strides, x.dtype, x.device), offset)
+    y.become_view(x, replay)
+    if state.grad_enabled and x.requires_grad:
+        node = node_type((x.grad_edge(),), (y.layout,))
+        node.form = x.layout
+        node.details = details
+        y.rebase(node, 0)
+    return y
+
+
+def wrap_dim(dim: int, ndim: int) -> int:
+    """A dimension counted from the end made positive; PyTorch's IndexError outside the range."""
+    bound = max(ndim, 1)
+    if not isinstance(dim, int):
+        raise TypeError(f"dim must be int, not {type(dim).__name__}")
+    if not -bound <= dim < bound:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got {dim})"
+        )
+    return dim % bound
+
+
+def shape_arguments(sizes: tuple) -> tuple[int, ...]:
+    """``f(2, 3)``, ``f((2, 3))`` and ``f([2, 3])`` mean the same."""
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        sizes = tuple(sizes[0])
+    for size in sizes:
+        if isinstance(size, bool) or not hasattr(size, "__index__"):
+            raise TypeError(f"sizes must be ints, not {type(size).__name__}")
+    return tuple([size.__index__() for size in sizes])
+
+
+# Shapes
+
+
+def _inferred(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
+    """The shape with its -1 worked out."""
+    if shape.count(-1) > 1:
+        raise RuntimeError("only one dimension can be inferred")
+    if any(size < -1 for size in shape):
+        bad = next(size for size in shape if size < -1)
+        raise RuntimeError(f"invalid shape dimension {bad}")
+    known = math.prod(size for size in shape if size != -1)
+    if -1 in shape:
+        if known == 0:
+            raise RuntimeError(
+                f"cannot reshape tensor of {numel} elements into shape {list(shape)} because the "
+                "unspecified dimension size -1 can be any value and is ambiguous"
+            )
+        if numel % known == 0:
+            return tuple(numel // known if size == -1 else size for size in shape)
+    if -1 in shape or known != numel:
+        raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
+    return shape
+
+
+def _strides_for(form: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Strides with which the same memory has another shape, or None where it cannot."""
+    if form.contiguous:
+        return layout(shape, None, form.dtype, form.device).strides
+    old = [(n, s) for n, s in zip(form.shape, form.strides, strict=True) if n != 1]
+    strides = [0] * len(shape)
+    position = len(shape) - 1
+    while old:
+        # Merge old dimensions that step as one, then split the whole among new dimensions.
+        size, stride = old.pop()
+        total = size
+        while old and old[-1][1] == total * stride:
+            total *= old.pop()[0]
+        rest, step = total, stride
+        while position >= 0 and rest > 1:
+            if rest % shape[position] != 0 or shape[position] == 0:
+                return None
+            strides[position] = step
+            step *= shape[position]
+            rest //= shape[position]
+            position -= 1
+        if rest != 1:
+            return None
+    for p in range(position, -1, -1):
+        if shape[p] != 1:
+            return None
+    for p in range(len(shape) - 1, -1, -1):
+        if shape[p] == 1 and strides[p] == 0:
+            strides[p] = strides[p + 1] * shape[p + 1] if p + 1 < len(shape) else 1
+    return tuple(strides)
+
+
+def _undo_shape(g: Any, form: Any) -> Any:
+    return g.reshape(form.shape)
+
+
+_View = view_node("View", _undo_shape)
+_Unsqueeze = view_node("Unsqueeze", _undo_shape)
+_Squeeze = view_node("Squeeze", _undo_shape)
+
+
+def view(x: Any, *sizes: Any) -> Any:
+    """The same elements in another shape, without copying; one size may be -1.
+
+    Raises:
+        RuntimeError: the number of elements differs, or the strides do not allow it.
+    """
+    shape = _inferred(shape_arguments(sizes), x.layout.numel)
+    strides = _strides_for(x.layout, shape)
+    if strides is None:
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one "
+            "dimension spans across two contiguous subspaces). Use .reshape(...) instead."
+        )
+    return make_view(x, shape, strides, x.offset, _View, (), (view, shape))
+
+
+def reshape(x: Any, *sizes: Any) -> Any:
+    """Like :func:`view`, but copies where a view is impossible."""
+    shape = _inferred(shape_arguments(sizes), x.layout.numel)
+    if shape == x.layout.shape:
+        return view(x, shape)
+    if _strides_for(x.layout, shape) is None:
+        x = x.contiguous()
+    return view(x, shape)
+
+
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """Merge the dimensions from ``start_dim`` to ``end_dim``."""
+    shape = x.layout.shape
+    start, end = wrap_dim(start_dim, len(shape)), wrap_dim(end_dim, len(shape))
+    if start > end:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if not shape:
+        return reshape(x, 1)
+    if start == end:
+        return x
+    return reshape(x, *shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])
+
+
+def unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Any:
+    """Split one dimension into several."""
+    shape = x.layout.shape
+    dim = wrap_dim(dim, len(shape))
+    sizes = _inferred(tuple(sizes), shape[dim])
+    return reshape(x, *shape[:dim], *sizes, *shape[dim + 1 :])
+
+
+def unsqueeze(x: Any, dim: int) -> Any:
+    """A dimension of size 1 more, at ``dim``."""
+    form = x.layout
+    dim = wrap_dim(dim, len(form.shape) + 1)
+    stride = form.shape[dim] * form.strides[dim] if dim < len(form.shape) else 1
+    shape = (*form.shape[:dim], 1, *form.shape[dim:])
+    strides = (*form.strides[:dim], stride, *form.strides[dim:])
+    return make_view(x, shape, strides, x.offset, _Unsqueeze, (), (unsqueeze, dim))
+
+
+def squeeze(x: Any, dim: int | Sequence[int] | None = None) -> Any:
+    """Without the dimensions of size 1, or only those named."""
+    form = x.layout
+    ndim = len(form.shape)
+    dims = range(ndim) if dim is None else ([dim] if isinstance(dim, int) else dim)
+    dropped = {wrap_dim(d, ndim) for d in dims}
+    kept = [d for d in range(ndim) if d not in dropped or form.shape[d] != 1]
+    return make_view(
+        x,
+        tuple(form.shape[d] for d in kept),
+        tuple(form.strides[d] for d in kept),
+        x.offset,
+        _Squeeze,
+        (),
+        (squeeze, dim),
+    )
+
+
+# Order of dimensions
+
+
+def _undo_permute(g: Any, form: Any, inverse: tuple[int, ...]) -> Any:
+    return permute(g, inverse)
+
+
+_Permute = view_node("Permute", _undo_permute)
+_Transpose = view_node("Transpose", _undo_permute)
+_T = view_node("T", _undo_permute)
+
+
+def _permuted(x: Any, dims: tuple[int, ...], node_type: type[ViewNode]) -> Any:
+    form = x.layout
+    inverse = tuple(sorted(range(len(dims)), key=dims.__getitem__))
+    return make_view(
+        x,
+        tuple([form.shape[d] for d in dims]),
+        tuple([form.strides[d] for d in dims]),
+        x.offset,
+        node_type,
+        (inverse,),
+        (permute, dims),
+    )
+
+
+def permute(x: Any, *dims: Any) -> Any:
+    """The dimensions in another order."""
+    given = shape_arguments(dims)
+    ndim = len(x.layout.shape)
+    if len(given) != ndim:
+        raise RuntimeError(
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the "
+            f"length of the desired ordering of dimensions i.e. input.dim() = {ndim} is not equal "
+            f"to len(dims) = {len(given)}"
+        )
+    order = tuple(wrap_dim(d, ndim) for d in given)
+    if len(set(order)) != ndim:
+        raise RuntimeError("permute(): duplicate dims are not allowed.")
+    return _permuted(x, order, _Permute)
+
+
+def transpose(x: Any, dim0: int, dim1: int) -> Any:
+    """Two dimensions exchanged."""
+    ndim = len(x.layout.shape)
+    dim0, dim1 = wrap_dim(dim0, ndim), wrap_dim(dim1, ndim)
+    order = list(range(ndim))
+    if ndim:
+        order[dim0], order[dim1] = order[dim1], order[dim0]
+    return _permuted(x, tuple(order), _Transpose)
+
+
+def t(x: Any) -> Any:
+    """The transpose of a matrix; a vector as it is."""
+    ndim = len(x.layout.shape)
+    if ndim > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {ndim}D")
+    return _permuted(x, tuple(reversed(range(ndim))), _T)
+
+
+def reversed_dims(x: Any) -> Any:
+    """``x.T``: all dimensions in reverse order."""
+    return t(x) if x.ndim <= 2 else permute(x, *reversed(range(x.ndim)))
+
+
+def matrix_transpose(x: Any) -> Any:
+    """``x.mT``: the last two dimensions exchanged."""
+    if x.ndim < 2:
+        raise RuntimeError(
+            f"tensor.mT is only supported on matrices or batches of matrices. Got {x.ndim}-D tensor."
+        )
+    return transpose(x, -2, -1)
+
+
+# Repetition
+
+
+def _undo_expand(g: Any, form: Any) -> Any:
+    return g.sum_to_size(form.shape)
+
+
+_Expand = view_node("Expand", _undo_expand)
+
+
+def expand(x: Any, *sizes: Any) -> Any:
+    """Dimensions of size 1 repeated without copying; -1 keeps a size."""
+    given = shape_arguments(sizes)
+    form = x.layout
+    pad = len(given) - len(form.shape)
+    if pad < 0:
+        raise RuntimeError(
+            f"expand({x.type()}{{{list(form.shape)}}}, size={list(given)}): the number of sizes "
+            f"provided ({len(given)}) must be greater or equal to the number of dimensions in the "
+            f"tensor ({len(form.shape)})"
+        )
+    shape, strides = [], []
+    for d, size in enumerate(given):
+        old = form.shape[d - pad] if d >= pad else 1
+        if size == -1:
+            if d < pad:
+                raise RuntimeError(
+                    f"The expanded size of the tensor ({size}) isn't allowed in a leading, "
+                    f"non-existing dimension {d}"
+                )
+            size = old
+        if size == old and d >= pad:
+            strides.append(form.strides[d - pad])
+        elif old == 1:
+            strides.append(0)
+        else:
+            raise RuntimeError(
+                f"The expanded size of the tensor ({size}) must match the existing size ({old}) at "
+                f"non-singleton dimension {d}.  Target sizes: {list(given)}.  Tensor sizes: "
+                f"{list(form.shape)}"
+            )
+        shape.append(size)
+    return make_view(
+        x, tuple(shape), tuple(strides), x.offset, _Expand, (), (expand, tuple(shape))
+    )
+
+
+def expand_as(x: Any, other: Any) -> Any:
+    """x expanded to the shape of ``other``."""
+    return expand(x, other.layout.shape)
+
+
+def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
+    """x expanded to ``shape``."""
+    return expand(x, tuple(shape))
+
+
+# Slices
+
+Index = tuple[Any, ...]
+"""Items of a basic index, hashable: ints, ("slice", start, stop, step), None, Ellipsis."""
+
+
+def _undo_index(g: Any, form: Any, index: Index) -> Any:
+    return scatter_view(g, form, index)
+
+
+_Slice = view_node("Slice", _undo_index)
+_Select = view_node("Select", _undo_index)
+
+
+def as_index(items: tuple) -> Index:
+    """A basic index (ints, slices, None, Ellipsis) in hashable form."""
+    return tuple(
+        ("slice", item.start, item.stop, item.step)
+        if isinstance(item, slice)
+        else item
+        if item is None or item is Ellipsis
+        else item.__index__()
+        for item in items
+    )
+
+
+def _indexed(form: Any, index: Index) -> tuple[tuple, tuple, int]:
+    """Shape, strides and offset (relative) of a basic index."""
+    ndim = len(form.shape)
+    used = sum(1 for item in index if item is not None and item is not Ellipsis)
+    if used > ndim:
+        raise IndexError(f"too many indices for tensor of dimension {ndim}")
+    if index.count(Ellipsis) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    items: list = list(index)
+    fill = [("slice", None, None, None)] * (ndim - used)
+    if Ellipsis in items:
+        at = items.index(Ellipsis)
+        items[at : at + 1] = fill
+    else:
+        items += fill
+    shape: list[int] = []
+    strides: list[int] = []
+    offset = d = 0
+    for item in items:
+        if item is None:
+            shape.append(1)
+            strides.append(form.shape[d] * form.strides[d] if d < ndim else 1)
+            continue
+        size, stride = form.shape[d], form.strides[d]
+        if isinstance(item, tuple):
+            _, start, stop, step = item
+            if step is not None and step <= 0:
+                raise ValueError("step must be greater than zero")
+            start, stop, step = slice(start, stop, step).indices(size)
+            shape.append(max(0, -(-(stop - start) // step)))
+            strides.append(stride * step)
+            offset += (start if shape[-1] or start < size else 0) * stride
+        else:
+            if not -size <= item < size:
+                raise IndexError(
+                    f"index {item} is out of bounds for dimension {d} with size {size}"
+                )
+            offset += item % size * stride
+        d += 1
+    return tuple(shape), tuple(strides), offset
+
+
+def index_view(x: Any, index: Index) -> Any:
+    """``x[index]`` for a basic index, sharing memory."""
+    shape, strides, offset = _indexed(x.layout, index)
+    selects = any(isinstance(item, int) for item in index)
+    return make_view(
+        x,
+        shape,
+        strides,
+        x.offset + offset,
+        _Select if selects else _Slice,
+        (index,),
+        (index_view, index),
+    )
+
+
+def select(x: Any, dim: int, index: int) -> Any:
+    """The slice at ``index`` of dimension ``dim``."""
+    if not x.layout.shape:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    dim = wrap_dim(dim, len(x.layout.shape))
+    return index_view(x, (*[("slice", None, None, None)] * dim, index))
+
+
+def narrow(x: Any, dim: int, start: int, length: int) -> Any:
+    """``length`` elements of dimension ``dim`` from ``start`` on."""
+    shape = x.layout.shape
+    dim = wrap_dim(dim, len(shape))
+    start = start + shape[dim] if start < 0 else start
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if start + length > shape[dim]:
+        raise RuntimeError(
+            f"start ({start}) + length ({length}) exceeds dimension size ({shape[dim]})."
+        )
+    everything = ("slice", None, None, None)
+    return index_view(x, (*[everything] * dim, ("slice", start, start + length, 1)))
+
+
+def unbind(x: Any, dim: int = 0) -> tuple:
+    """The slices along a dimension."""
+    dim = wrap_dim(dim, len(x.layout.shape))
+    return tuple(select(x, dim, i) for i in range(x.layout.shape[dim]))
+
+
+def split(x: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple:
+    """Pieces of the given size, or sizes, along a dimension."""
+    dim = wrap_dim(dim, len(x.layout.shape))
+    size = x.layout.shape[dim]
+    if isinstance(split_size, int):
+        if split_size <= 0:
+            raise RuntimeError(f"split expects split_size be positive, but got split_size={split_size}")
+        sizes = [min(split_size, size - at) for at in range(0, size, split_size)] or [0]
+    else:
+        sizes = list(split_size)
+        if sum(sizes) != size:
+            raise RuntimeError(
+                f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's "
+                f"size at dimension {dim}), but got split_sizes={sizes}"
+            )
+    pieces, at = [], 0
+    for length in sizes:
+        pieces.append(narrow(x, dim, at, length))
+        at += length
+    return tuple(pieces)
+
+
+def chunk(x: Any, chunks: int, dim: int = 0) -> tuple:
+    """At most ``chunks`` pieces of equal size (the last may be smaller)."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    size = x.layout.shape[wrap_dim(dim, len(x.layout.shape))]
+    return split(x, max(1, -(-size // chunks)), dim)
+
+
+def view_as(x: Any, other: Any) -> Any:
+    """x in the shape of ``other``."""
+    return view(x, other.layout.shape)
+
+
+_Alias = view_node("Alias", _undo_shape)
+
+
+def alias(x: Any) -> Any:
+    """The same tensor as a new object of the graph."""
+    form = x.layout
+    return make_view(x, form.shape, form.strides, x.offset, _Alias, (), (alias,))
+
+
+class ScatterView(dispatch.Op):
+    """The gradient of a basic index: zeros with g at the indexed places."""
+
+    composed = True
+
+    def forward(self, g: Any, form: Any, index: Index) -> Any:
+        y = dispatch.empty(form.shape, g.dtype, g.device)
+        creation.fill_with(y, 0)
+        creation.copy_into(index_view(y, index), g)
+        return y
+
+    def backward(self, needs: tuple[bool, ...], g: Any, index: Index) -> Any:
+        return index_view(g, index)
+
+
+scatter_view = ScatterView("ScatterView")

@@ -1,0 +1,167 @@
+"""Memory and its interpretation: ``Storage`` is bytes, ``Layout`` is how a tensor reads them.
+
+A tensor is ``(storage, layout, offset)``. Views share the storage. Layouts are interned: two equal
+layouts are one object, so that comparing and hashing them costs an address comparison.
+"""
+
+from __future__ import annotations
+
+import math
+from weakref import WeakValueDictionary
+
+import torch
+
+
+class Pool:
+    """Freed buffers by size and device, handed out again instead of asking the system for memory.
+
+    A CPU allocation of more than a few KiB costs page faults every time; and a GPU capture needs
+    addresses that stay. Reuse is safe at once: CPU launches are synchronous and GPU launches of
+    one stream are ordered.
+    """
+
+    ALIGNMENT = 64
+
+    def __init__(self, capacity: int = 1 << 30):
+        self.capacity = capacity
+        self.held = 0
+        self._free: dict[tuple[torch.device, int], list[torch.Tensor]] = {}
+
+    def take(self, nbytes: int, device: torch.device) -> torch.Tensor:
+        size = -(-nbytes // self.ALIGNMENT) * self.ALIGNMENT
+        free = self._free.get((device, size))
+        if free:
+            self.held -= size
+            return free.pop()
+        return torch.empty(size, dtype=torch.uint8, device=device)
+
+    def give(self, buffer: torch.Tensor, device: torch.device) -> None:
+        size = buffer.numel()
+        if self.held + size <= self.capacity:
+            self.held += size
+            self._free.setdefault((device, size), []).append(buffer)
+
+    def clear(self) -> None:
+        """Return every free buffer to PyTorch's allocator."""
+        self._free.clear()
+        self.held = 0
+
+
+pool = Pool()
+
+
+class Storage:
+    """Bytes on a device, with a version that counts the writes.
+
+    Args:
+        buffer: the torch tensor that holds the memory.
+        device: where it lies.
+        owner: the storage whose memory this one borrows (``Tensor.data``), or None.
+        foreign: whether torch tensors outside this package see the memory; it is then never
+            pooled, and writes count in PyTorch's own version counter, so that a write by either
+            framework is seen by both.
+    """
+
+    __slots__ = ("__weakref__", "_version", "address", "buffer", "device", "foreign", "owner")
+
+    def __init__(
+        self,
+        buffer: torch.Tensor,
+        device: torch.device,
+        owner: Storage | None = None,
+        foreign: bool = False,
+    ):
+        self.buffer = buffer
+        self.device = device
+        self.owner = owner
+        self.foreign = foreign
+        self.address = buffer.data_ptr()
+        self._version = 0
+
+    @classmethod
+    def allocate(cls, nbytes: int, device: torch.device) -> Storage:
+        """Uninitialised memory from the pool."""
+        return cls(pool.take(nbytes, device), device)
+
+    def alias(self) -> Storage:
+        """The same memory under another identity and with a version of its own."""
+        return Storage(self.buffer, self.device, self.owner or self, self.foreign)
+
+    def share(self) -> torch.Tensor:
+        """The buffer as a torch tensor, for use outside this package."""
+        (self.owner or self).foreign = True
+        self.foreign = True
+        return self.buffer
+
+    @property
+    def version(self) -> int:
+        return self._version + self.buffer._version if self.foreign else self._version
+
+    def written(self) -> None:
+        """Note that the memory was written to."""
+        if self.foreign:
+            torch.autograd.graph.increment_version(self.buffer)
+        else:
+            self._version += 1
+
+    def __del__(self) -> None:
+        if self.owner is None and not self.foreign:
+            pool.give(self.buffer, self.device)
+
+
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Row-major strides in elements; a size of 0 counts as 1, as in PyTorch."""
+    strides = []
+    step = 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+class Layout:
+    """Shape, strides (in elements), dtype and device of a tensor. Make one with :func:`layout`."""
+
+    __slots__ = ("__weakref__", "contiguous", "device", "dtype", "nbytes", "numel", "shape", "strides")
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        dtype: torch.dtype,
+        device: torch.device,
+    ):
+        self.shape = shape
+        self.strides = strides
+        self.dtype = dtype
+        self.device = device
+        self.numel = math.prod(shape)
+        self.nbytes = self.numel * dtype.itemsize
+        self.contiguous = self.numel == 0 or all(
+            size == 1 or stride == dense
+            for size, stride, dense in zip(shape, strides, contiguous_strides(shape), strict=True)
+        )
+
+    def __repr__(self) -> str:
+        return f"Layout({self.shape}, strides={self.strides}, {self.dtype}, {self.device})"
+
+
+_layouts: WeakValueDictionary[tuple, Layout] = WeakValueDictionary()
+
+
+def layout(
+    shape: tuple[int, ...],
+    strides: tuple[int, ...] | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Layout:
+    """The one layout with this shape, strides (None: contiguous), dtype and device."""
+    key = (shape, strides, dtype, device)
+    found = _layouts.get(key)
+    if found is None:
+        if strides is None:
+            found = layout(shape, contiguous_strides(shape), dtype, device)
+        else:
+            found = Layout(shape, strides, dtype, device)
+        _layouts[key] = found
+    return found

@@ -1,0 +1,947 @@
+"""The tensor: memory with a layout, its place in the graph, and the operations as methods."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from minitorch_triton import ops
+from minitorch_triton.autograd import api
+from minitorch_triton.autograd.inplace import CopySlices, replay
+from minitorch_triton.autograd.modes import no_grad, state
+from minitorch_triton.autograd.node import AccumulateGrad, Node, RemovableHandle
+from minitorch_triton.ops import creation, dispatch, pointwise, reductions, views
+from minitorch_triton.storage import Layout, Storage, layout
+
+
+def _reflected(op: Callable) -> Callable:
+    """The operator with its operands exchanged, for ``2 - x``."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        return op(other, self) if _is_operand(other) else NotImplemented
+
+    return method
+
+
+def _operator(op: Callable) -> Callable:
+    def method(self: Tensor, other: Any) -> Any:
+        return op(self, other) if _is_operand(other) else NotImplemented
+
+    return method
+
+
+def _inplace(op: pointwise.Elementwise) -> Callable:
+    """``x.op_(...)``: the op's result written into x."""
+
+    def method(self: Tensor, *operands: Any) -> Tensor:
+        missing = list(op.defaults.values())[len(operands) + 1 - len(op.parameters) :]
+        if len(operands) + 1 < len(op.parameters):
+            operands += tuple(missing)
+        return op.inplace(self, *operands)
+
+    method.__name__ = f"{op.name.lower()}_"
+    method.__doc__ = f"In-place version of :meth:`{op.name.lower()}`."
+    return method
+
+
+def _is_operand(value: Any) -> bool:
+    return isinstance(value, (Tensor, int, float))
+
+
+class Tensor:
+    """An n-dimensional array that can be part of a graph; made by ``tensor``, ``zeros``, ...
+
+    Attributes:
+        storage, layout, offset: the memory, how it is read, and where it starts (in elements).
+        address: of the first element.
+        output_nr: which output of ``grad_fn`` it is.
+    """
+
+    _requires_grad = False
+    _grad: Tensor | None = None
+    _grad_fn: Node | None = None
+    output_nr = 0
+    _accumulator: Callable | None = None
+    _view: tuple[Tensor, tuple] | None = None
+    _view_version = 0
+    _post_accumulate_hooks: dict[int, Callable] = {}
+    _retains_grad = False
+    __array_priority__ = 1000
+
+    def __init__(self, storage: Storage, form: Layout, offset: int):
+        self.storage = storage
+        self.layout = form
+        self.offset = offset
+        self.address = storage.address + offset * form.dtype.itemsize
+
+    # Layout
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size(self.layout.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.layout.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.layout.device
+
+    @property
+    def ndim(self) -> int:
+        return len(self.layout.shape)
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.layout.device.type == "cuda"
+
+    @property
+    def itemsize(self) -> int:
+        return self.layout.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.layout.nbytes
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension."""
+        return self.shape if dim is None else self.layout.shape[views.wrap_dim(dim, self.ndim)]
+
+    def stride(self, dim: int | None = None) -> Any:
+        """The strides in elements, or that of one dimension."""
+        strides = self.layout.strides
+        return strides if dim is None else strides[views.wrap_dim(dim, self.ndim)]
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return len(self.layout.shape)
+
+    ndimension = dim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self.layout.numel
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        """Bytes per element."""
+        return self.layout.dtype.itemsize
+
+    def data_ptr(self) -> int:
+        """The address of the first element."""
+        return self.address
+
+    def storage_offset(self) -> int:
+        """Elements between the start of the storage and the first element."""
+        return self.offset
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in row-major order."""
+        return self.layout.contiguous
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a floating-point one."""
+        return self.layout.dtype.is_floating_point
+
+    def type(self, dtype: torch.dtype | None = None) -> Any:
+        """The type's name (``torch.FloatTensor``), or the tensor in another dtype."""
+        if dtype is not None:
+            return self.to(dtype)
+        prefix = "torch.cuda." if self.is_cuda else "torch."
+        return f"{prefix}{pointwise.type_name(self.dtype)}Tensor"
+
+    # Graph
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._requires_grad or self.grad_fn is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self.grad_fn is not None:
+            if not value:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use "
+                    "a computed variable in a subgraph that doesn't require differentiation use "
+                    "var_no_grad = var.detach()."
+                )
+            return
+        if value and not self.dtype.is_floating_point:
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+        self._requires_grad = bool(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set ``requires_grad`` of a leaf, in place."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made this tensor."""
+        return self.grad_fn is None
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The node that made this tensor, None for a leaf."""
+        if self._view is not None and self._view_version != self.storage.version:
+            self._refresh_view()
+        return self._grad_fn
+
+    @property
+    def _version(self) -> int:
+        return self.storage.version
+
+    @property
+    def _base(self) -> Tensor | None:
+        return None if self._view is None else self._view[0]
+
+    def _is_view(self) -> bool:
+        return self._view is not None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The accumulated gradient of a leaf."""
+        if self._grad is None and not self._retains_grad and self._grad_fn is not None:
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its "
+                ".grad attribute won't be populated during autograd.backward(). If you indeed want "
+                "the .grad field to be populated for a non-leaf Tensor, use .retain_grad() on the "
+                "non-leaf Tensor.",
+                stacklevel=2,
+            )
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(
+                    f"assigned grad expected to be a Tensor or None but got grad of type {type(value)}"
+                )
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+            if value.layout.shape != self.layout.shape:
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: got {list(value.shape)}, expected "
+                    f"{list(self.shape)}"
+                )
+            if value.dtype != self.dtype:
+                raise RuntimeError(
+                    f"assigned grad has data of a different type: got {value.dtype}, expected {self.dtype}"
+                )
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Accumulate this tensor's gradients into the leaves; see ``autograd.backward``."""
+        api.backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def grad_edge(self) -> tuple[Node, int]:
+        """Where a gradient of this tensor goes: its maker, or for a leaf what accumulates it."""
+        node = self.grad_fn
+        if node is not None:
+            return node, self.output_nr
+        accumulator = self._accumulator() if self._accumulator is not None else None
+        if accumulator is None:
+            accumulator = AccumulateGrad(self)
+            self._accumulator = weakref.ref(accumulator)
+        return accumulator, 0
+
+    def rebase(self, node: Node, output_nr: int) -> None:
+        """Become an output of ``node``."""
+        self._grad_fn = node
+        self.output_nr = output_nr
+        self._view_version = self.storage.version
+
+    def rebase_inplace(self, node: Node) -> None:
+        """Become the output of an in-place operation; a view's base changes with it."""
+        if self._view is None:
+            self.rebase(node, 0)
+            return
+        base, chain = self._view
+        base.rebase_inplace(CopySlices(base, chain, node))
+        self._refresh_view()
+
+    def become_view(self, base: Tensor, step: tuple) -> None:
+        """Note that this tensor is ``step[0](base, *step[1:])``."""
+        if base._view is not None:
+            root, chain = base._view
+            self._view = root, (*chain, step)
+        else:
+            self._view = base, (step,)
+        self._view_version = self.storage.version
+
+    def _refresh_view(self) -> None:
+        """After the memory was written: take over what the base's history has become."""
+        assert self._view is not None
+        base, chain = self._view
+        self._view_version = self.storage.version
+        if base.requires_grad and not (base.is_leaf and self._grad_fn is None):
+            with _recording():
+                fresh = replay(base, chain)
+            self._grad_fn, self.output_nr = fresh._grad_fn, fresh.output_nr
+
+    def linked(self, node: Node, output_nr: int) -> Tensor:
+        """This data as an output of ``node``, for a saved output."""
+        y = Tensor(self.storage, self.layout, self.offset)
+        y.rebase(node, output_nr)
+        return y
+
+    def check_inplace(self) -> None:
+        """Raise where an in-place operation would overwrite a leaf that requires a gradient."""
+        if self._view is not None:
+            base = self._view[0]
+            if base.is_leaf and base.requires_grad:
+                raise RuntimeError(
+                    "a view of a leaf Variable that requires grad is being used in an in-place operation."
+                )
+        elif self.is_leaf and self._requires_grad:
+            raise RuntimeError(
+                "a leaf Variable that requires grad is being used in an in-place operation."
+            )
+        if any(
+            s == 0 and n > 1 for s, n in zip(self.layout.strides, self.layout.shape, strict=True)
+        ):
+            raise RuntimeError(
+                "unsupported operation: more than one element of the written-to tensor refers to a "
+                "single memory location. Please clone() the tensor before performing the operation."
+            )
+
+    def detach(self) -> Tensor:
+        """The same memory outside the graph."""
+        return Tensor(self.storage, self.layout, self.offset)
+
+    def detach_(self) -> Tensor:
+        """Leave the graph: become a leaf that requires no gradient."""
+        if self._view is not None:
+            raise RuntimeError(
+                "Can't detach views in-place. Use detach() instead. If you are using "
+                "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as "
+                "True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
+                "these gradients."
+            )
+        self._grad_fn = None
+        self._requires_grad = False
+        return self
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory outside the graph; writes to it are not tracked."""
+        return Tensor(self.storage.alias(), self.layout, self.offset)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if value.dtype != self.dtype and self._requires_grad and not value.dtype.is_floating_point:
+            raise RuntimeError("data set to a tensor that requires gradients must be floating point")
+        self.storage, self.layout = value.storage, value.layout
+        self.offset, self.address = value.offset, value.address
+        self._accumulator = None
+
+    def register_hook(self, hook: Callable) -> RemovableHandle:
+        """Call ``hook(grad)`` when the gradient is computed; it may return another one."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        node, number = self.grad_edge()
+        if self.is_leaf:
+            # Hooks must outlive the graph, so the leaf keeps its own accumulator alive.
+            self._accumulator = lambda: node
+        return RemovableHandle(node.own_hooks().tensor.setdefault(number, {}), hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable) -> RemovableHandle:
+        """Call ``hook(param)`` after the gradient was accumulated into a leaf."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if not self.is_leaf:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        if "_post_accumulate_hooks" not in self.__dict__:
+            self._post_accumulate_hooks = {}
+        return RemovableHandle(self._post_accumulate_hooks, hook)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of a tensor that is not a leaf in ``.grad``."""
+        if not self.requires_grad:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if self.is_leaf or self._retains_grad:
+            return
+        self._retains_grad = True
+        reference = weakref.ref(self)
+
+        def retain(grad: Tensor | None) -> None:
+            tensor = reference()
+            if tensor is not None and grad is not None:
+                tensor._grad = grad if tensor._grad is None else tensor._grad + grad
+
+        node, number = self.grad_edge()
+        node.own_hooks().retained[number] = retain
+
+    @property
+    def retains_grad(self) -> bool:
+        return self._retains_grad
+
+    # To and from other libraries
+
+    @classmethod
+    def from_torch_memory(cls, tensor: torch.Tensor) -> Tensor:
+        """A tensor on the memory of a torch tensor; both see each other's writes."""
+        creation.check_dtype(tensor.dtype)
+        device = creation.resolve_device(tensor.device)
+        flat = tensor.detach()
+        whole = flat.untyped_storage().nbytes() // tensor.dtype.itemsize
+        flat = flat.as_strided((whole,), (1,), 0)
+        form = layout(tuple(tensor.shape), tensor.stride(), tensor.dtype, device)
+        return Tensor(Storage(flat, device, foreign=True), form, tensor.storage_offset())
+
+    def _as_torch(self) -> torch.Tensor:
+        """A torch tensor on this memory for a moment's use inside the package."""
+        buffer = self.storage.buffer
+        if buffer.dtype != self.layout.dtype:
+            buffer = buffer.view(self.layout.dtype)
+        return buffer.as_strided(self.layout.shape, self.layout.strides, self.offset)
+
+    def torch(self) -> torch.Tensor:
+        """A torch tensor that shares this memory, outside the graph."""
+        self.storage.share()
+        return self._as_torch()
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """A NumPy array that shares this memory; the tensor must be on the CPU."""
+        if force:
+            return self.detach().cpu().torch().numpy()
+        if self.requires_grad:
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+            )
+        return self.torch().numpy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        if self.requires_grad:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        return self.torch().__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> Any:
+        return self._as_torch().__dlpack_device__()
+
+    def item(self) -> Any:
+        """The one element as a Python number."""
+        if self.numel() != 1:
+            raise RuntimeError(
+                f"a Tensor with {self.numel()} elements cannot be converted to Scalar"
+            )
+        return self._as_torch().item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists, or a number for 0 dimensions."""
+        return self._as_torch().tolist()
+
+    def __bool__(self) -> bool:
+        if self.numel() == 0:
+            raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+        if self.numel() > 1:
+            raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+        return bool(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.is_floating_point or self.numel() != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if not self.layout.shape:
+            raise TypeError("len() of a 0-d tensor")
+        return self.layout.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.layout.shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __contains__(self, element: Any) -> bool:
+        return bool((self == element).any())
+
+    def __repr__(self) -> str:
+        return _representation(self)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 and spec else format(repr(self), spec)
+
+    __hash__ = object.__hash__
+
+    def __copy__(self) -> Tensor:
+        y = type(self).__new__(type(self))
+        y.__dict__.update(self.__dict__)
+        y._accumulator = None
+        return y
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        if id(self) in memo:
+            return memo[id(self)]
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+                "protocol at the moment."
+            )
+        with no_grad():
+            fresh = self.clone()
+        y = self.__copy__()
+        y.__dict__.pop("_view", None)
+        y.__dict__.pop("_post_accumulate_hooks", None)
+        y.storage, y.layout = fresh.storage, fresh.layout
+        y.offset, y.address = fresh.offset, fresh.address
+        memo[id(self)] = y
+        if self._grad is not None:
+            y._grad = copy.deepcopy(self._grad, memo)
+        return y
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if not self.is_leaf:
+            raise RuntimeError("only leaf tensors can be pickled; use detach() first")
+        # The memory is cloned by PyTorch, so that a pickle holds no more than the tensor.
+        return _rebuild, (type(self), self._as_torch().clone(), self._requires_grad)
+
+    # Dtype and device
+
+    def to(self, *args: Any, **kwargs: Any) -> Tensor:
+        """In another dtype and/or on another device: ``to(dtype)``, ``to(device)``,
+        ``to(device, dtype)``, ``to(other)``; the tensor itself where nothing changes."""
+        dtype = kwargs.pop("dtype", None)
+        device = kwargs.pop("device", None)
+        copied = kwargs.pop("copy", False)
+        kwargs.pop("non_blocking", None)
+        if kwargs:
+            raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
+        for arg in args:
+            if isinstance(arg, torch.dtype):
+                dtype = arg
+            elif isinstance(arg, Tensor):
+                dtype, device = arg.dtype, arg.device
+            elif isinstance(arg, (str, torch.device, int)) and not isinstance(arg, bool):
+                device = arg
+            elif not isinstance(arg, bool) and arg is not None:
+                raise TypeError(
+                    f"to() received an invalid combination of arguments - got {type(arg).__name__}"
+                )
+        y = self
+        if dtype is not None:
+            y = creation.cast(y, dtype)
+        if device is not None:
+            device = creation.resolve_device(device)
+            if device != self.device:
+                y = creation.to_device(y, device)
+        return y.clone() if copied and y is self else y
+
+    def cpu(self) -> Tensor:
+        """On the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device: Any = "cuda") -> Tensor:
+        """On a GPU."""
+        return self.to(device)
+
+    def type_as(self, other: Tensor) -> Tensor:
+        """In the dtype of another tensor."""
+        return self.to(other.dtype)
+
+    def float(self) -> Tensor:
+        """In float32."""
+        return self.to(torch.float32)
+
+    def double(self) -> Tensor:
+        """In float64."""
+        return self.to(torch.float64)
+
+    def half(self) -> Tensor:
+        """In float16."""
+        return self.to(torch.float16)
+
+    def bfloat16(self) -> Tensor:
+        """In bfloat16."""
+        return self.to(torch.bfloat16)
+
+    def int(self) -> Tensor:
+        """In int32."""
+        return self.to(torch.int32)
+
+    def long(self) -> Tensor:
+        """In int64."""
+        return self.to(torch.int64)
+
+    def bool(self) -> Tensor:
+        """In bool: whether an element is nonzero."""
+        return self.to(torch.bool)
+
+    # New tensors like this one
+
+    def new_tensor(self, data: Any, *, dtype: Any = None, requires_grad: Any = False) -> Tensor:
+        """A tensor of ``data`` with this dtype and device."""
+        return tensor(data, dtype=dtype or self.dtype, device=self.device, requires_grad=requires_grad)
+
+    def new_full(self, size: Sequence[Any], fill_value: Any, *, dtype: Any = None, requires_grad: Any = False) -> Tensor:
+        """A filled tensor with this dtype and device."""
+        return creation.make(size, fill_value, dtype or self.dtype, self.device, requires_grad)
+
+    def new_zeros(self, *size: Any, dtype: Any = None, requires_grad: Any = False) -> Tensor:
+        """Zeros with this dtype and device."""
+        return self.new_full(views.shape_arguments(size), 0, dtype=dtype, requires_grad=requires_grad)
+
+    def new_ones(self, *size: Any, dtype: Any = None, requires_grad: Any = False) -> Tensor:
+        """Ones with this dtype and device."""
+        return self.new_full(views.shape_arguments(size), 1, dtype=dtype, requires_grad=requires_grad)
+
+    def new_empty(self, *size: Any, dtype: Any = None, requires_grad: Any = False) -> Tensor:
+        """An uninitialised tensor with this dtype and device."""
+        return creation.make(
+            views.shape_arguments(size), None, dtype or self.dtype, self.device, requires_grad
+        )
+
+    # Indexing
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        ops.setitem(self, index, value)
+
+    # Operators
+
+    __add__ = _operator(pointwise.add)
+    __radd__ = _reflected(pointwise.add)
+    __iadd__ = _inplace(pointwise.add)
+    __sub__ = _operator(pointwise.sub)
+    __rsub__ = _reflected(pointwise.sub)
+    __isub__ = _inplace(pointwise.sub)
+    __mul__ = _operator(pointwise.mul)
+    __rmul__ = _reflected(pointwise.mul)
+    __imul__ = _inplace(pointwise.mul)
+    __truediv__ = _operator(pointwise.div)
+    __rtruediv__ = _reflected(pointwise.div)
+    __itruediv__ = _inplace(pointwise.div)
+    __floordiv__ = _operator(pointwise.floor_divide)
+    __rfloordiv__ = _reflected(pointwise.floor_divide)
+    __mod__ = _operator(pointwise.remainder)
+    __rmod__ = _reflected(pointwise.remainder)
+    __pow__ = _operator(pointwise.pow)
+    __rpow__ = _reflected(pointwise.pow)
+    __neg__ = pointwise.neg
+    __abs__ = pointwise.abs
+    __invert__ = pointwise.bitwise_not
+    __eq__ = _operator(pointwise.eq)  # type: ignore[assignment]
+    __ne__ = _operator(pointwise.ne)  # type: ignore[assignment]
+    __lt__ = _operator(pointwise.lt)
+    __le__ = _operator(pointwise.le)
+    __gt__ = _operator(pointwise.gt)
+    __ge__ = _operator(pointwise.ge)
+    __and__ = _operator(pointwise.bitwise_and)
+    __rand__ = _reflected(pointwise.bitwise_and)
+    __or__ = _operator(pointwise.bitwise_or)
+    __ror__ = _reflected(pointwise.bitwise_or)
+    __xor__ = _operator(pointwise.bitwise_xor)
+    __rxor__ = _reflected(pointwise.bitwise_xor)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    # Elementwise
+
+    add = ops.add
+    sub = subtract = ops.sub
+    mul = multiply = pointwise.mul
+    div = divide = true_divide = pointwise.div
+    floor_divide = pointwise.floor_divide
+    remainder = pointwise.remainder
+    fmod = pointwise.fmod
+    pow = pointwise.pow
+    neg = negative = pointwise.neg
+    abs = absolute = pointwise.abs
+    sign = pointwise.sign
+    reciprocal = pointwise.reciprocal
+    square = pointwise.square
+    sqrt = pointwise.sqrt
+    rsqrt = pointwise.rsqrt
+    exp = pointwise.exp
+    expm1 = pointwise.expm1
+    log = pointwise.log
+    log2 = pointwise.log2
+    log1p = pointwise.log1p
+    sin = pointwise.sin
+    cos = pointwise.cos
+    erf = pointwise.erf
+    relu = pointwise.relu
+    tanh = pointwise.tanh
+    sigmoid = pointwise.sigmoid
+    floor = pointwise.floor
+    ceil = pointwise.ceil
+    trunc = pointwise.trunc
+    round = pointwise.round
+    clamp = clip = pointwise.clamp
+    maximum = pointwise.maximum
+    minimum = pointwise.minimum
+    masked_fill = pointwise.masked_fill
+    eq = pointwise.eq
+    ne = pointwise.ne
+    lt = pointwise.lt
+    le = pointwise.le
+    gt = pointwise.gt
+    ge = pointwise.ge
+    logical_not = pointwise.logical_not
+    logical_and = pointwise.logical_and
+    logical_or = pointwise.logical_or
+    logical_xor = pointwise.logical_xor
+    bitwise_not = pointwise.bitwise_not
+    isnan = pointwise.isnan
+    isinf = pointwise.isinf
+    isfinite = pointwise.isfinite
+
+    def where(self, condition: Tensor, other: Any) -> Tensor:
+        """This tensor where the condition holds, else ``other``."""
+        return pointwise.where(condition, self, other)
+
+    # In place
+
+    def add_(self, other: Any, *, alpha: Any = 1) -> Tensor:
+        """In-place version of :meth:`add`."""
+        if alpha != 1:
+            return pointwise.add_scaled.inplace(self, other, alpha)
+        return pointwise.add.inplace(self, other)
+
+    def sub_(self, other: Any, *, alpha: Any = 1) -> Tensor:
+        """In-place version of :meth:`sub`."""
+        if alpha != 1:
+            return pointwise.add_scaled.inplace(self, other, -alpha)
+        return pointwise.sub.inplace(self, other)
+
+    mul_ = _inplace(pointwise.mul)
+    div_ = _inplace(pointwise.div)
+    neg_ = _inplace(pointwise.neg)
+    abs_ = _inplace(pointwise.abs)
+    reciprocal_ = _inplace(pointwise.reciprocal)
+    sqrt_ = _inplace(pointwise.sqrt)
+    rsqrt_ = _inplace(pointwise.rsqrt)
+    exp_ = _inplace(pointwise.exp)
+    log_ = _inplace(pointwise.log)
+    sin_ = _inplace(pointwise.sin)
+    cos_ = _inplace(pointwise.cos)
+    relu_ = _inplace(pointwise.relu)
+    tanh_ = _inplace(pointwise.tanh)
+    sigmoid_ = _inplace(pointwise.sigmoid)
+    floor_ = _inplace(pointwise.floor)
+    ceil_ = _inplace(pointwise.ceil)
+    round_ = _inplace(pointwise.round)
+    masked_fill_ = _inplace(pointwise.masked_fill)
+    fill_ = creation.fill_
+    zero_ = creation.zero_
+
+    def pow_(self, exponent: Any) -> Tensor:
+        """In-place version of :meth:`pow`."""
+        return pointwise.pow_float.inplace(self, exponent)
+
+    def copy_(self, source: Any, non_blocking: Any = False) -> Tensor:
+        """Overwrite with ``source``, broadcast and cast."""
+        if isinstance(source, Tensor) and source.device != self.device:
+            source = source.to(self.device)
+        return creation.copy.inplace(self, source)
+
+    def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
+        """In-place version of :meth:`clamp`."""
+        if min is not None:
+            pointwise.clamp_min.inplace(self, min)
+        return self if max is None else pointwise.clamp_max.inplace(self, max)
+
+    # Copies
+
+    clone = creation.clone
+    contiguous = creation.contiguous
+
+    # Views
+
+    view = views.view
+    view_as = views.view_as
+    reshape = views.reshape
+    flatten = views.flatten
+    unflatten = views.unflatten
+    squeeze = views.squeeze
+    unsqueeze = views.unsqueeze
+    permute = views.permute
+    transpose = views.transpose
+    t = views.t
+    expand = views.expand
+    expand_as = views.expand_as
+    broadcast_to = views.broadcast_to
+    select = views.select
+    narrow = views.narrow
+    unbind = views.unbind
+    split = views.split
+    chunk = views.chunk
+
+    def reshape_as(self, other: Tensor) -> Tensor:
+        """In the shape of ``other``."""
+        return self.reshape(other.shape)
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 (PyTorch's name)
+        return views.reversed_dims(self)
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802 (PyTorch's name)
+        return views.matrix_transpose(self)
+
+    # Reductions
+
+    sum = reductions.sum
+    mean = reductions.mean
+    prod = reductions.prod
+    amax = reductions.amax
+    amin = reductions.amin
+    max = reductions.max
+    min = reductions.min
+    argmax = reductions.argmax
+    argmin = reductions.argmin
+    any = reductions.any
+    all = reductions.all
+    var = reductions.var
+    std = reductions.std
+    norm = reductions.norm
+    logsumexp = reductions.logsumexp
+    sum_to_size = reductions.sum_to_size
+
+
+class _recording:  # noqa: N801 (a context manager)
+    """Grad mode on, for rebuilding the history of a view."""
+
+    def __enter__(self) -> None:
+        self._previous = state.grad_enabled
+        state.grad_enabled = True
+
+    def __exit__(self, *exception: object) -> None:
+        state.grad_enabled = self._previous
+
+
+def _representation(x: Tensor) -> str:
+    """As PyTorch prints; the numbers are formatted by PyTorch itself."""
+    text = torch.Tensor.__repr__(x._as_torch())
+    suffix = ""
+    if x.grad_fn is not None:
+        suffix = f", grad_fn=<{x.grad_fn.name()}>"
+    elif x._requires_grad:
+        suffix = ", requires_grad=True"
+    if not suffix:
+        return text
+    body = text[:-1]
+    width = len(body) - body.rfind("\n") - 1 + len(suffix) + 1
+    if width > 80:
+        return f"{body},\n       {suffix[2:]})"
+    return f"{body}{suffix})"
+
+
+def _rebuild(cls: type, data: torch.Tensor, requires_grad: bool) -> Tensor:
+    source = Tensor.from_torch_memory(data)
+    y = cls.__new__(cls)
+    y.__dict__.update(source.__dict__)
+    y._requires_grad = requires_grad
+    return y
+
+
+def tensor(
+    data: Any,
+    *,
+    dtype: torch.dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A new leaf with a copy of ``data``: numbers, nested sequences, arrays or tensors."""
+    if isinstance(data, Tensor):
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() "
+            "or sourceTensor.detach().clone().requires_grad_(True), rather than "
+            "tensor(sourceTensor).",
+            stacklevel=2,
+        )
+        y = data.detach().clone()
+        y = y.to(dtype=dtype, device=device)
+    else:
+        if device is None and isinstance(data, torch.Tensor):
+            device = data.device
+        made = torch.tensor(_plain(data), dtype=dtype, device=creation.resolve_device(device))
+        y = Tensor.from_torch_memory(made)
+    return y.requires_grad_() if requires_grad else y
+
+
+def _plain(data: Any) -> Any:
+    """Nested sequences with our tensors as Python numbers."""
+    if isinstance(data, Tensor):
+        return data.tolist()
+    if isinstance(data, (list, tuple)):
+        return [_plain(item) for item in data]
+    return data
+
+
+def as_tensor(data: Any, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
+    """``data`` as a tensor, sharing its memory where possible."""
+    if isinstance(data, Tensor):
+        return data.to(dtype=dtype, device=device)
+    if isinstance(data, (np.ndarray, torch.Tensor)):
+        return from_torch(torch.as_tensor(data)).to(dtype=dtype, device=device)
+    return tensor(data, dtype=dtype, device=device)
+
+
+def from_torch(tensor: torch.Tensor) -> Tensor:
+    """A tensor that shares the memory of a torch tensor, outside both graphs.
+
+    When one of our kernels writes into it, PyTorch's version counter moves, so that PyTorch's own
+    backward notices.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"from_torch expects a torch.Tensor, got {type(tensor).__name__}")
+    return Tensor.from_torch_memory(tensor)
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor that shares the memory of a NumPy array."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
+    return Tensor.from_torch_memory(torch.from_numpy(array))
+
+
+def from_dlpack(source: Any) -> Tensor:
+    """A tensor that shares the memory of any object with ``__dlpack__``."""
+    return Tensor.from_torch_memory(torch.from_dlpack(source))
+
+
+dispatch.Tensor = Tensor
+
+__all__ = [
+    "Tensor",
+    "as_tensor",
+    "from_dlpack",
+    "from_numpy",
+    "from_torch",
+    "tensor",
+]
