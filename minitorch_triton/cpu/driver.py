@@ -9,11 +9,9 @@ takes Triton's own way.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import copy
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
