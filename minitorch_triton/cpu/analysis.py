@@ -152,16 +152,51 @@ def is_index_block(value: Value) -> bool:
     return True
 
 
-def accumulates_in_place(loop: Op, number: int) -> bool:
-    """True where a carried block is only what a product adds to, and the sum is carried on."""
-    argument = loop.body.arguments[number + 1]
-    product = loop.body.terminator.operands[number].op
+def is_zero(value: Value) -> bool:
+    """True for a constant block of zeros."""
+    op = value.op
+    while op is not None and op.name in ("tt.splat", "tt.broadcast"):
+        op = op.operands[0].op
+    if op is None or op.name != "arith.constant":
+        return False
+    text = op.attributes["value"]
+    return text in ("0", "false") or not text.startswith("0x") and float(text) == 0
+
+
+def is_strided_load(value: Value) -> bool:
+    """True for a block that may be loaded with a stride along each dimension, zeros elsewhere."""
+    while is_view(value.op):
+        value = value.op.operands[0]
+    op = value.op
     return (
-        product is not None
-        and product.name == "tt.dot"
-        and product in loop.body.ops
-        and product.operands[2] is argument
-        and argument.uses == [product]
+        op is not None
+        and op.name == "tt.load"
+        and all(is_address(operand) for operand in op.operands[:2])
+        and (len(op.operands) < 3 or is_zero(op.operands[2]))
+    )
+
+
+def is_address(value: Value) -> bool:
+    """True where only index arithmetic leads from scalars and ranges to the block."""
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if not isinstance(current.type, Tensor) or current.op is None:
+            continue
+        if not is_lazy(current) or own_cost(current.op):
+            return False
+        pending += current.op.operands
+    return True
+
+
+def accumulates_in_place(body: Block, product: Op) -> bool:
+    """True where a product adds to a block that the loop carries for nothing else."""
+    accumulator = product.operands[2]
+    return (
+        accumulator in body.arguments
+        and accumulator.uses == [product]
+        and body.terminator.name == "scf.yield"
+        and body.terminator.operands[body.arguments.index(accumulator) - 1] is product.result
     )
 
 

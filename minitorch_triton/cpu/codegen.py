@@ -25,7 +25,6 @@ _PRELUDE = """\
 #define MT_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define MT_SWAP(a, b) do { __typeof__(a) other = (a); (a) = (b); (b) = other; } while (0)
 """
-_STACK_BYTES = 16384
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,17 @@ def _file(kernel: Function) -> str:
     body = "\n".join(f"    {line}" for line in memory + lines)
     where = f"/* {kernel.name}, {kernel.location} */\n" if kernel.location else ""
     return (
-        f"{where}{_PRELUDE}\nstatic void body(mt_launch *L) {{\n{body}\n}}\n\n"
+        f"{where}{_PRELUDE}{_products(em)}\nstatic void body(mt_launch *L) {{\n{body}\n}}\n\n"
         "#define MT_PROGRAM_COST 0\nMT_ENTRY(body)\n"
     )
+
+
+def _products(em: Emitter) -> str:
+    """Includes the micro-kernels that the kernel uses."""
+    if not em.products:
+        return ""
+    defines = "".join(f"#define MT_GEMM_{kind.upper()}\n" for kind in sorted(em.products))
+    return f'{defines}#include "mt_gemm.h"\n'
 
 
 def _declaration(element, name: str) -> str:

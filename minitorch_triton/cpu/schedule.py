@@ -209,7 +209,8 @@ class _Planner:
         position = self.position[op]
         self.assign_first(op)
         self.close()
-        used = [v for v in op.operands + analysis.used_from_outside(op)]
+        used = op.operands[:2] if op.name == "tt.dot" else op.operands
+        used = [*used, *analysis.used_from_outside(op)]
         inside = list(analysis.writes(op))
         for value in used:
             if isinstance(value.type, Tensor):
@@ -226,7 +227,8 @@ class _Planner:
     def assign_first(self, op: Op) -> None:
         """Stores the initial values of the blocks that a loop carries or a product adds to."""
         if op.name == "tt.dot":
-            pairs = [(op.operands[2], op.result)]
+            in_place = analysis.accumulates_in_place(self.block, op)
+            pairs = [] if in_place else [(op.operands[2], op.result)]
         elif op.name in ("scf.for", "scf.while"):
             pairs = analysis.carried_blocks(op)
         else:
@@ -237,9 +239,10 @@ class _Planner:
     def use_whole(self, value: Value, op: Op, position: int, inside: list[Op]) -> None:
         """An operation that works on complete blocks, perhaps again and again, uses ``value``."""
         direct = value in op.operands
-        if op.name in analysis.WHOLE_BLOCK and analysis.is_lazy(value):
-            self.require(value)
-            return
+        if op.name in analysis.WHOLE_BLOCK and value not in self.keep and analysis.is_lazy(value):
+            if op.name != "tt.dot" or not analysis.is_strided_load(value):
+                self.require(value)
+                return
         task = Task(None, position, value.shape, value)
         index = tuple(Poly.symbol(f"w{d}") for d in range(len(value.shape)))
         self.trace(task, value, index, op, None, whole=not direct, inside=inside)
@@ -281,6 +284,11 @@ class _Planner:
         if needs == "group":
             return False
         last = group.stages[-1]
+        if extent is None and needs != "stage" and last.extent is not None:
+            row = Stage(None)
+            group.stages.insert(len(group.stages) - 1, row)
+            self.place(task, row)
+            return True
         scans = any(t.op and t.op.name == "tt.scan" for t in [task, *last.tasks])
         same = last.extent == extent and needs != "stage" and not scans
         self.place(task, last if same else Stage(extent))
@@ -297,7 +305,7 @@ class _Planner:
         )
 
     def place(self, task: Task, stage: Stage) -> None:
-        if not self.group.stages or self.group.stages[-1] is not stage:
+        if stage not in self.group.stages:
             self.group.stages.append(stage)
         stage.tasks.append(task)
         for value in task.operands:

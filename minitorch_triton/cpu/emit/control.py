@@ -106,12 +106,17 @@ def for_(em: Emitter, op: Op) -> None:
                 em.advances[value], em.carried[value] = name, initial
             advances.append((name, increment))
         else:
-            if analysis.accumulates_in_place(op, n):
-                em.arrays[yielded[n]] = em.arrays[argument]
+            product = yielded[n].op if yielded[n].op in block.ops else None
+            is_product = product is not None and product.name == "tt.dot"
+            if is_product and analysis.accumulates_in_place(block, product):
+                em.arrays[product.result] = em.arrays[argument]
             else:
                 following = following_block(em, argument)
                 buffers.append((argument, following))
-                assigned.setdefault(yielded[n], []).append(following)
+                if is_product and product.result not in em.arrays:
+                    em.arrays[product.result] = em.arrays[following]
+                else:
+                    assigned.setdefault(yielded[n], []).append(following)
             em.arrays[op.results[n]] = em.arrays[argument]
 
     def finish(terminator: Op) -> None:

@@ -20,7 +20,6 @@ from .loops import emit_group
 from .registry import ELEMENTS, STATEMENTS
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
-_STACK_BYTES = 16384  # blocks up to this size live on the stack, larger ones in scratch memory
 _LARGEST_INDEX_FACTOR = 1 << 20
 
 
@@ -75,7 +74,7 @@ class Emitter:
         self.block_depth = 0
         self.on_terminator: list = []
         self.scratch: list[tuple[str, str, int]] = []
-        self.includes: set[str] = set()
+        self.products: set[str] = set()  # kinds of products, as mt_gemm.h names them
 
     # Frames and names
 
@@ -454,16 +453,21 @@ class Emitter:
             dropped += 1
         return dropped
 
-    def new_array(self, value: Value, rows_dropped: int = 0, hint: str = "") -> Array:
+    def new_array(self, value: Value, rows_dropped: int = 0) -> Array:
         """Memory for a block, for the rest of the program."""
         element = value.element
         count = 1
         for extent in value.shape[rows_dropped:]:
             count *= extent
-        name = self.fresh(f"{hint or value.name}_block", 0)
+        name = self.scratch_array(ctypes.memory_type(element), f"{value.name}_block", count)
         self.arrays[value] = Array(name, element, value.shape, rows_dropped)
-        self.scratch.append((ctypes.memory_type(element), name, count))
         return self.arrays[value]
+
+    def scratch_array(self, type_: str, hint: str, count: int | str) -> str:
+        """Name of a C array for the whole program."""
+        name = self.fresh(hint, 0)
+        self.scratch.append((type_, name, count))
+        return name
 
 
 def _is_symbol(poly: Poly) -> bool:
@@ -475,6 +479,6 @@ _ORDER = {"slt": (False, 0), "sle": (False, 1), "sgt": (True, 0), "sge": (True, 
 _RESERVED = set(
     "auto break case char const continue default do double else enum extern float for goto if "
     "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while bool true false asm typeof L args main i0 i1 i2 i3 i4 j b "
-    "k exp log sin cos tan sqrt pow floor ceil round abs y0 y1 yn j0 j1 jn gamma".split()
+    "union unsigned void volatile while bool true false asm typeof L args main i0 i1 i2 i3 i4 i5 "
+    "i6 i7 i8 j b k r c batch width expected desired body INFINITY NAN exp log sin cos tan sqrt pow floor ceil round abs y0 y1 yn j0 j1 jn gamma".split()
 )
