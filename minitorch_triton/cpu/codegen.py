@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from . import emit  # noqa: F401  (fills the registry of operations)
 from .emit import ctypes
+from .emit.branches import emit_function_body
 from .emit.emitter import Emitter
 from .ir import Function, Pointer, UnsupportedOperation
 from .parser import parse
@@ -55,9 +56,7 @@ def _file(kernel: Function) -> str:
         name = em.fresh(argument.name)
         em.scalars[argument] = name
         em.line(f"{_declaration(argument.element, name)} = {_argument(argument.element, number)};")
-    if len(kernel.blocks) > 1:
-        raise UnsupportedOperation("a return inside control flow", kernel.location)
-    em.emit_block(kernel.blocks[0])
+    emit_function_body(em, kernel.blocks)
     lines = em.pop()
     memory = [_allocation(*array) for array in em.scratch]
     body = "\n".join(f"    {line}" for line in memory + lines)

@@ -122,13 +122,18 @@ class Poly:
         """The polynomial in C, computed in ``type_``."""
         if not self.terms:
             return "0"
-        return " + ".join(_monomial_text(m, c, type_) for m, c in self.terms)
+        text = ""
+        for monomial, coefficient in self.terms:
+            sign = "-" if coefficient < 0 else "+"
+            product = _product_text(monomial, abs(coefficient), type_)
+            text += f" {sign} {product}" if text else f"{sign.strip('+')}{product}"
+        return text
 
 
-def _monomial_text(monomial: Monomial, coefficient: int, type_: str) -> str:
+def _product_text(monomial: Monomial, coefficient: int, type_: str) -> str:
     factors = [f"({type_}){symbol}" for symbol in monomial]
     if coefficient != 1 or not factors:
-        factors.insert(0, f"({type_}){literal(coefficient)}" if factors else literal(coefficient))
+        factors.append(literal(coefficient))
     return "*".join(factors)
 
 

@@ -65,11 +65,6 @@ def terminate(em: Emitter, op: Op) -> None:
     em.on_terminator[-1](op)
 
 
-@executes("tt.return")
-def return_(em: Emitter, op: Op) -> None:
-    """The end of a kernel."""
-
-
 def swap_buffers(em: Emitter, pairs: list[tuple[Value, Value]]) -> None:
     """The blocks written in this iteration become those read in the next."""
     for current, following in pairs:

@@ -72,6 +72,7 @@ class Emitter:
         self.loaded: set[str] = set()  # C variables that hold elements of blocks
         self.names: set[str] = set()
         self.block_depth = 0
+        self.blocks: dict[str, Block] = {}  # basic blocks of the function, by label
         self.on_terminator: list = []
         self.scratch: list[tuple[str, str, int]] = []
         self.products: set[str] = set()  # kinds of products, as mt_gemm.h names them
