@@ -30,6 +30,10 @@ TARGET = GPUTarget("cpu", "native", 1)
 FLOAT8 = ("fp8e4b15", "fp8e4b8", "fp8e4nv", "fp8e5", "fp8e5b16")
 
 
+class InternalError(RuntimeError):
+    """A mistake in this compiler; please report the kernel."""
+
+
 @dataclass(frozen=True)
 class CPUOptions:
     """A launch's options. Those that describe a GPU are accepted and have no effect."""
@@ -140,10 +144,18 @@ def make_ttir(module: Any, metadata: dict, options: CPUOptions) -> Any:
 
 
 def make_c(module: Any, metadata: dict, options: CPUOptions) -> str:
-    """Translate Triton IR to C."""
+    """Translate Triton IR to C.
+
+    Raises:
+        ir.UnsupportedOperation: the kernel uses an operation that has no translation yet.
+        InternalError: there is a mistake in this compiler.
+    """
     from .codegen import compile_to_c
 
-    return compile_to_c(str(module)).text
+    try:
+        return compile_to_c(str(module)).text
+    except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        raise InternalError(f"cannot translate kernel {metadata['name']}: {error!r}") from error
 
 
 def make_so(text: str, metadata: dict, options: CPUOptions) -> bytes:
