@@ -208,6 +208,11 @@ FITS = [
         "log10(1 + x) = x P(x)",
     ),
     Fit(
+        "tanh_f32", TINY, mpf(0.65) ** 2, 4,
+        of_square(lambda x: (mp.tanh(x) - x) / x**3), of_square(lambda x: x**3 / mp.tanh(x)),
+        "tanh(sqrt(x)) = sqrt(x) (1 + x P(x))",
+    ),
+    Fit(
         "erf_f32", TINY, mpf(1), 6,
         of_square(lambda x: mp.erf(x) / x - 1), of_square(lambda x: x / mp.erf(x)),
         "erf(sqrt(x)) = sqrt(x) (1 + P(x))",
@@ -276,6 +281,32 @@ FITS = [
 ]  # fmt: skip
 
 
+# x 2/pi modulo 4 for a float x = M 2^(e - 23) with a 24-bit integer M: M times the entry of e,
+# whose upper part has 29 bits so that the product is exact.
+REDUCTION_FIRST, REDUCTION_LAST, REDUCTION_BITS = -30, 127, 29
+
+
+def reduction_table() -> str:
+    """2^(e - 23) 2/pi modulo 4 for each exponent e, in two parts, as C arrays."""
+    with mp.workdps(120):
+        whole = [
+            mp.ldexp(2 / mp.pi, e - 23) % 4 for e in range(REDUCTION_FIRST, REDUCTION_LAST + 1)
+        ]
+        upper = [round_to(t, REDUCTION_BITS) for t in whole]
+        lower = [t - u for t, u in zip(whole, upper, strict=True)]
+    arrays = [
+        f"static const double mt_two_over_pi_{part}_[] = {{\n    "
+        + ",\n    ".join(hexadecimal(x) for x in values)
+        + ",\n};"
+        for part, values in (("upper", upper), ("lower", lower))
+    ]
+    head = (
+        "/* 2^(e - 23) 2/pi modulo 4 in two parts, "
+        f"for {REDUCTION_FIRST} <= e <= {REDUCTION_LAST}. */"
+    )
+    return "\n".join([head, *arrays])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="fit only these, and print instead of writing")
@@ -290,6 +321,7 @@ def main() -> None:
             "/* Polynomials of mt_math.h.  Written by tools/fit_math.py; do not edit. */",
             "#ifndef MT_POLYNOMIALS_H\n#define MT_POLYNOMIALS_H",
             *functions,
+            reduction_table(),
             "#endif\n",
         ]
     )

@@ -157,23 +157,24 @@ MT_FN double mt_expm1_f64(double x) {
 }
 
 /* 1 / (1 + exp(-x)), also where exp(-x) overflows. */
-MT_FN float mt_sigmoid_f32(float x) {
-    const float e = mt_exp_f32(-__builtin_fabsf(x));
-    return (x < 0 ? e : 1.0f) / (1.0f + e);
-}
-MT_FN double mt_sigmoid_f64(double x) {
-    const double e = mt_exp_f64(-__builtin_fabs(x));
-    return (x < 0 ? e : 1.0) / (1.0 + e);
-}
+#define MT_SIGMOID_(type, F, suffix)                                                              \
+    MT_FN F mt_sigmoid_##type(F x) {                                                             \
+        const F e = mt_exp_##type(-__builtin_fabs##suffix(x));                                   \
+        const F sum = 1 + e, lost = e - (sum - 1);                                               \
+        const F y = (x < 0 ? e : 1) / sum;                                                       \
+        return y - y * lost;                                                                     \
+    }
+MT_SIGMOID_(f32, float, f)
+MT_SIGMOID_(f64, double, )
 
-/* t / (t + 2) with t = exp(2|x|) - 1; 1 to the last bit from the clamp on. */
+/* A polynomial near 0, elsewhere 1 - 2 / (exp(2|x|) + 1). */
 MT_FN float mt_tanh_f32(float x) {
-    const float magnitude = __builtin_fabsf(x);
+    const float magnitude = __builtin_fabsf(x), x2 = x * x;
+    const float near = MT_FMA_f32(magnitude * x2, mt_poly_tanh_f32_(x2), magnitude);
     const mt_reduced_f32_ a = mt_reduce_exp_f32_(magnitude > 9.25f ? 18.5f : 2.0f * magnitude);
-    const float p = MT_FMA_f32(a.r * a.r, mt_poly_expm1_f32_(a.r), a.r);
-    const float s = mt_pow2_f32_(a.n);
-    const float t = MT_FMA_f32(p, s, s - 1.0f);
-    return mt_copysign_f32(t / (t + 2.0f), x);
+    const float p = MT_FMA_f32(a.r * a.r, mt_poly_exp_f32_(a.r), a.r);
+    const float far = 1.0f - 2.0f / (MT_FMA_f32(p, mt_pow2_f32_(a.n), mt_pow2_f32_(a.n)) + 1.0f);
+    return mt_copysign_f32(magnitude < 0.625f ? near : far, x);
 }
 MT_FN double mt_tanh_f64(double x) {
     const double magnitude = __builtin_fabs(x);
@@ -263,22 +264,29 @@ MT_FN float mt_log10_f32(float x) {
 MT_FN float mt_log1p_f32(float x) {
     const float u = 1.0f + x, lost = x - (u - 1.0f);
     const mt_split_f32_ a = mt_split_log_f32_(u);
-    const float scale = mt_bits_f32((uint32_t)(127 - (int32_t)a.e) << 23);
+    const float scale = mt_pow2_f32_(-(int32_t)(a.e > 30.0f ? 30.0f : a.e));
     const float y = mt_log_sum_f32_(a.e, MT_FMA_f32(lost, scale, a.f));
     return u == 1.0f ? x : mt_log_special_f32_(y, u);
 }
 
 /* ---- trigonometric functions ---- */
 
-/* x = n pi/2 + r with |r| <= pi/4; the lowest bits of n. */
+/* x = n pi/2 + r with |r| <= pi/4, and n modulo 4, for any x: Payne and Hanek's reduction
+ * (1983).  x is an integer M of 24 bits times a power of two, whose 2/pi multiple modulo 4 comes
+ * from a table; r is good to 2^-57 of a quadrant, and no float is nearer than 2^-33 to one's
+ * boundary.  Floats below 2^-30 are their own sine. */
 MT_FN mt_reduced_f32_ mt_reduce_sin_f32_(float x) {
-    const double wide = x;
-    const double shifted = MT_FMA_f64(wide, 0x1.45f306dc9c883p-1, MT_ROUND_F64_);
-    const double n = shifted - MT_ROUND_F64_;
-    double r = MT_FMA_f64(n, -0x1.921fb544p+0, wide);
-    r = MT_FMA_f64(n, -0x1.0b4611a6p-34, r);
-    r = MT_FMA_f64(n, -0x1.3198a2e037073p-69, r);
-    return (mt_reduced_f32_){(float)r, (int32_t)(uint32_t)mt_f64_bits(shifted)};
+    const uint32_t u = mt_f32_bits(x) & 0x7fffffff;
+    const int32_t exponent = (int32_t)(u >> 23) - (127 - 30);
+    const int64_t entry = exponent < 0 ? 0 : exponent > 157 ? 157 : exponent;
+    const double significand = (double)(int32_t)((u & 0x7fffff) | 0x800000);
+    const double product = significand * mt_two_over_pi_upper_[entry];
+    const double shifted = product + MT_ROUND_F64_;
+    const double turn = MT_FMA_f64(significand, mt_two_over_pi_lower_[entry],
+                                   product - (shifted - MT_ROUND_F64_));
+    const float r = (float)(turn * 0x1.921fb54442d18p+0);
+    const int32_t n = (int32_t)(uint32_t)mt_f64_bits(shifted);
+    return (mt_reduced_f32_){x < 0 ? -r : r, x < 0 ? -n : n};
 }
 /* sin(r + n pi/2). */
 MT_FN float mt_sin_quadrant_(float r, int32_t n) {
@@ -290,11 +298,13 @@ MT_FN float mt_sin_quadrant_(float r, int32_t n) {
 }
 MT_FN float mt_sin_f32(float x) {
     const mt_reduced_f32_ a = mt_reduce_sin_f32_(x);
-    return mt_sin_quadrant_(a.r, a.n);
+    const float y = mt_sin_quadrant_(a.r, a.n);
+    return __builtin_fabsf(x) < 0x1p-30f ? x : y + (x - x);
 }
 MT_FN float mt_cos_f32(float x) {
     const mt_reduced_f32_ a = mt_reduce_sin_f32_(x);
-    return mt_sin_quadrant_(a.r, a.n + 1);
+    const float y = mt_sin_quadrant_(a.r, a.n + 1);
+    return __builtin_fabsf(x) < 0x1p-30f ? 1.0f : y + (x - x);
 }
 
 /* ---- powers ---- */
