@@ -202,7 +202,10 @@ class _Parser:
             return [int(n) for n in re.findall(r"-?\b\d+\b", self.balanced().partition(":")[2])]
         if self.at("dense<"):
             self.position += len("dense")
-            return self.balanced()[1:-1]
+            value = self.balanced()[1:-1]
+            if self.accept(":"):
+                self.type()
+            return value
         if self.at("[") or self.at("{") or self.at("#") or self.at("<"):
             self.accept("#")
             return self.balanced() if not self.match(_WORD) else None
@@ -286,6 +289,14 @@ class _Parser:
             else:
                 blocks[-1].ops.append(self.operation())
         self.scopes.pop()
+        return blocks
+
+    def control_region(self, arguments: list[Value] = ()) -> list[Block]:
+        """A region of structured control flow; a yield of nothing is not written out."""
+        blocks = self.region(arguments)
+        ops = blocks[0].ops
+        if not ops or ops[-1].name not in ("scf.yield", "scf.condition"):
+            ops.append(Op("scf.yield", [], [], {}, [], []))
         return blocks
 
     def operation(self) -> Op:
@@ -430,7 +441,7 @@ class _Parser:
         arguments += [Value(name, t) for name, t in zip(carried, types, strict=True)]
         for value in arguments:
             self.define(value.name, [value])
-        op.regions.append(self.region(arguments))
+        op.regions.append(self.control_region(arguments))
         self.scopes.pop()
         if self.accept("{"):
             op.attributes |= self.dictionary("}")
@@ -439,8 +450,8 @@ class _Parser:
     def if_(self, op: Op) -> list[Type]:
         op.operands.append(self.use())
         types = self.types() if self.accept("->") else []
-        op.regions.append(self.region())
-        op.regions.append(self.region() if self.accept("else") else [])
+        op.regions.append(self.control_region())
+        op.regions.append(self.control_region() if self.accept("else") else [])
         return types
 
     def while_(self, op: Op) -> list[Type]:
@@ -459,10 +470,10 @@ class _Parser:
         arguments = [Value(n, t) for n, t in zip(carried, before_types, strict=True)]
         for value in arguments:
             self.define(value.name, [value])
-        op.regions.append(self.region(arguments))
+        op.regions.append(self.control_region(arguments))
         self.scopes.pop()
         self.expect("do")
-        op.regions.append(self.region())
+        op.regions.append(self.control_region())
         if self.accept("attributes"):
             self.balanced()
         return types
