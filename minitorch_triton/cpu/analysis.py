@@ -1,0 +1,234 @@
+"""Facts about values that planning and emission both ask for: cost, memory roots, masks.
+
+Nothing here changes anything; every question is answered by walking from a value to its operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .ir import Block, Op, Scalar, Tensor, Value
+from .views import VIEWS, is_view
+
+# Operations whose result exists only once a loop nest has run.
+REDUCTIONS = {"tt.reduce", "tt.scan"}
+ATOMICS = {"tt.atomic_rmw", "tt.atomic_cas"}
+EFFECTS = {"tt.store", "tt.assert", "tt.print"} | ATOMICS
+WHOLE_BLOCK = {"tt.histogram", "tt.dot", "tt.cat"}
+CONTROL = {"scf.for", "scf.if", "scf.while"}
+WRITES = {"tt.store"} | ATOMICS
+
+# Cost of one element in units of about a vectorised float operation; 1 where not named.
+_COSTS = {
+    "arith.constant": 0,
+    "tt.make_range": 0,
+    "arith.divf": 4,
+    "arith.remf": 20,
+    "arith.divsi": 10,
+    "arith.divui": 10,
+    "arith.remsi": 10,
+    "arith.remui": 10,
+    "arith.ceildivsi": 10,
+    "tt.gather": 4,
+    "tt.extern_elementwise": 10,
+    "math.sqrt": 4,
+    "math.absf": 1,
+    "math.absi": 1,
+    "math.fma": 1,
+}
+_INDEX_ARITHMETIC = {
+    "arith.addi",
+    "arith.subi",
+    "arith.muli",
+    "arith.extsi",
+    "arith.extui",
+    "arith.trunci",
+    "arith.index_cast",
+    "arith.cmpi",
+    "arith.andi",
+    "tt.addptr",
+    "tt.bitcast",
+}
+
+
+def own_cost(op: Op) -> int:
+    """Cost of one element of a lazily computed operation, its operands not counted."""
+    if op.name in _INDEX_ARITHMETIC or is_view(op):
+        return 0
+    return _COSTS.get(op.name, 10 if op.name.startswith("math.") else 1)
+
+
+def is_lazy(value: Value) -> bool:
+    """True where an element of the block can be computed on demand from its operands."""
+    op = value.op
+    if op is None:
+        return False
+    if op.name in REDUCTIONS:
+        return is_view(op)
+    return op.name not in ATOMICS | WHOLE_BLOCK | CONTROL
+
+
+def root(pointer: Value, outer: dict[Value, Value]) -> Value | None:
+    """The scalar that a pointer's addresses are offsets from; None if there is no single one.
+
+    ``outer`` maps what a loop carries to its initial value.
+    """
+    while True:
+        if pointer in outer:
+            pointer = outer[pointer]
+            continue
+        op = pointer.op
+        if op is None:
+            return pointer if not isinstance(pointer.type, Tensor) else None
+        if op.name in ("tt.addptr", "tt.bitcast") or op.name in VIEWS:
+            pointer = op.operands[0]
+        elif op.name == "scf.for":
+            pointer = op.operands[3 + op.results.index(pointer)]
+        elif isinstance(pointer.type, Tensor):
+            return None
+        else:
+            return pointer
+
+
+def used_from_outside(op: Op) -> list[Value]:
+    """Values that the regions of ``op`` use and that are defined outside it, in order of use."""
+    inside: set[Value] = set()
+    used: dict[Value, None] = {}
+    for region in op.regions:
+        for block in region:
+            _collect(block, inside, used)
+    return list(used)
+
+
+def _collect(block: Block, inside: set[Value], used: dict[Value, None]) -> None:
+    inside.update(block.arguments)
+    for op in block.ops:
+        for operand in op.operands:
+            if operand not in inside:
+                used[operand] = None
+        for region in op.regions:
+            for nested in region:
+                _collect(nested, inside, used)
+        inside.update(op.results)
+
+
+def advance(loop: Op, number: int) -> Value | None:
+    """The scalar that a loop adds to its carried block ``number`` each time; None if it does not.
+
+    The initial block must be cheap to compute again, as an index or a pointer is.
+    """
+    argument = loop.body.arguments[number + 1]
+    initial = loop.operands[number + 3]
+    step = loop.body.terminator.operands[number].op
+    if not isinstance(argument.type, Tensor) or argument.element.is_float:
+        return None
+    if step is None or step.name not in ("tt.addptr", "arith.addi") or step not in loop.body.ops:
+        return None
+    if step.operands[0] is not argument or not is_index_block(initial):
+        return None
+    return uniform(step.operands[1])
+
+
+def uniform(value: Value) -> Value | None:
+    """The scalar that every element of a block is equal to: of a splat, or a constant block."""
+    op = value.op
+    while op is not None and op.name in ("tt.broadcast", "tt.expand_dims", "tt.reshape"):
+        value, op = op.operands[0], op.operands[0].op
+    if op is not None and op.name == "tt.splat":
+        return op.operands[0]
+    return value if op is not None and op.name == "arith.constant" else None
+
+
+def is_index_block(value: Value) -> bool:
+    """True where a block is made of ranges, constants and scalars by index arithmetic alone."""
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if not isinstance(current.type, Tensor):
+            continue
+        if current.op is None or not is_lazy(current) or own_cost(current.op):
+            return False
+        pending += current.op.operands
+    return True
+
+
+def is_zero(value: Value) -> bool:
+    """True for a constant block of zeros."""
+    op = value.op
+    while op is not None and op.name in ("tt.splat", "tt.broadcast"):
+        op = op.operands[0].op
+    if op is None or op.name != "arith.constant":
+        return False
+    text = op.attributes["value"]
+    return text in ("0", "false") or not text.startswith("0x") and float(text) == 0
+
+
+def is_strided_load(value: Value) -> bool:
+    """True for a block that may be loaded with a stride along each dimension, zeros elsewhere."""
+    while is_view(value.op):
+        value = value.op.operands[0]
+    op = value.op
+    return (
+        op is not None
+        and op.name == "tt.load"
+        and all(is_address(operand) for operand in op.operands[:2])
+        and (len(op.operands) < 3 or is_zero(op.operands[2]))
+    )
+
+
+def is_address(value: Value) -> bool:
+    """True where only index arithmetic leads from scalars and ranges to the block."""
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if not isinstance(current.type, Tensor) or current.op is None:
+            continue
+        if not is_lazy(current) or own_cost(current.op):
+            return False
+        pending += current.op.operands
+    return True
+
+
+def accumulates_in_place(body: Block, product: Op) -> bool:
+    """True where a product adds to a block that the loop carries for nothing else."""
+    accumulator = product.operands[2]
+    return (
+        accumulator in body.arguments
+        and accumulator.uses == [product]
+        and body.terminator.name == "scf.yield"
+        and body.terminator.operands[body.arguments.index(accumulator) - 1] is product.result
+    )
+
+
+def carried_blocks(loop: Op) -> list[tuple[Value, Value]]:
+    """(initial value, argument) of the blocks that a loop carries in memory."""
+    if loop.name == "scf.while":
+        pairs = zip(loop.operands, loop.body.arguments, strict=True)
+        return [(v, a) for v, a in pairs if isinstance(v.type, Tensor)]
+    return [
+        (initial, argument)
+        for n, (initial, argument) in enumerate(
+            zip(loop.operands[3:], loop.body.arguments[1:], strict=True)
+        )
+        if isinstance(initial.type, Tensor) and advance(loop, n) is None
+    ]
+
+
+def writes(op: Op) -> Iterator[Op]:
+    """The operations at or inside ``op`` that write to memory."""
+    return (inner for inner in op.walk() if inner.name in WRITES)
+
+
+def single_combiner(op: Op) -> str | None:
+    """Name of the operation that a reduction or scan of one operand combines with, if only one."""
+    body = op.body
+    if len(op.operands) != 1 or len(body.ops) != 2:
+        return None
+    inner = body.ops[0]
+    if set(inner.operands) != set(body.arguments) or body.terminator.operands != inner.results:
+        return None
+    return inner.name
+
+
+def is_mask(value: Value) -> bool:
+    return value.element == Scalar("i1")

@@ -1,0 +1,176 @@
+"""The compiler backend that Triton calls for a CPU target: Triton IR, then C, then machine code.
+
+Triton runs the front end (Python to Triton IR) and the stages of `CPUBackend.add_stages` one after
+the other, and stores what each returns in its cache directory:
+
+    ttir   Triton IR, simplified by Triton's own passes
+    c      the C file that `codegen.compile_to_c` writes
+    so     the shared object that the C compiler makes of it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+from dataclasses import dataclass, fields
+from types import ModuleType
+from typing import Any
+
+from triton import knobs
+from triton._C.libtriton import ir, passes
+from triton.backends.compiler import BaseBackend, GPUTarget
+from triton.runtime.cache import get_cache_manager
+
+from . import cache, toolchain
+
+# One target for every CPU: which processor it is, is part of `CPUBackend.hash`.
+TARGET = GPUTarget("cpu", "native", 1)
+
+FLOAT8 = ("fp8e4b15", "fp8e4b8", "fp8e4nv", "fp8e5", "fp8e5b16")
+
+
+class InternalError(RuntimeError):
+    """A mistake in this compiler; please report the kernel."""
+
+
+@dataclass(frozen=True)
+class CPUOptions:
+    """A launch's options. Those that describe a GPU are accepted and have no effect."""
+
+    num_warps: int = 4
+    num_stages: int = 3
+    num_ctas: int = 1
+    maxnreg: int | None = None
+    extern_libs: tuple = ()
+    launch_cooperative_grid: bool = False
+    launch_pdl: bool = False
+    ir_override: str | None = None
+    instrumentation_mode: str = ""
+    fpsan_homomorphic_casts: bool = False
+    # device_assert, and checks of integer overflow, are compiled in only with debug.
+    debug: bool = False
+    sanitize_overflow: bool = True
+    # Whether a * b + c may become one fused multiply-add.
+    enable_fp_fusion: bool = True
+    supported_fp8_dtypes: tuple[str, ...] = FLOAT8
+    deprecated_fp8_dot_operand_dtypes: tuple[str, ...] = ()
+    default_dot_input_precision: str = "ieee"
+    allowed_dot_input_precisions: tuple[str, ...] = (
+        "ieee", "tf32", "tf32x3", "bf16x3", "bf16x6"
+    )  # fmt: skip
+    max_num_imprecise_acc_default: int = 0
+    arch: str = TARGET.arch
+    warp_size: int = TARGET.warp_size
+    backend_name: str = "cpu"
+
+    def hash(self) -> str:
+        """A key of these options."""
+        values = repr(sorted(self.__dict__.items()))
+        return hashlib.sha256(values.encode()).hexdigest()
+
+
+class CPUBackend(BaseBackend):
+    """Triton's view of this compiler."""
+
+    binary_ext = "so"
+
+    @staticmethod
+    def supports_target(target: GPUTarget) -> bool:
+        return target.backend == "cpu"
+
+    def hash(self) -> str:
+        return toolchain.fingerprint()
+
+    def parse_options(self, opts: dict[str, Any]) -> CPUOptions:
+        # An option of some other backend (waves_per_eu, say) must not stop a kernel from running,
+        # but a misspelt argument must: Triton compares the names with those of the result.
+        known = {field.name for field in fields(CPUOptions)}
+        values = {name: opts[name] for name in known & opts.keys() if opts[name] is not None}
+        values.setdefault("enable_fp_fusion", bool(knobs.language.default_fp_fusion))
+        values["extern_libs"] = tuple(values.get("extern_libs", ()))
+        return CPUOptions(**values)
+
+    def pack_metadata(self, metadata: Any) -> tuple[int, int, int]:
+        return metadata.num_warps, metadata.num_ctas, metadata.shared
+
+    def get_codegen_implementation(self, options: CPUOptions) -> dict[str, Any]:
+        # A dot may have any size, down to 1 x 1 x 1.
+        return {"min_dot_size": lambda lhs, rhs: (1, 1, 1)}
+
+    def get_module_map(self) -> dict[str, ModuleType]:
+        # The functions of triton.language.extra.libdevice: those of the CUDA flavour, whose names
+        # (__nv_expf, ...) the code generator knows.
+        from triton.language.extra.cuda import libdevice
+
+        return {"triton.language.extra.libdevice": libdevice}
+
+    def load_dialects(self, context: Any) -> None:
+        """Triton IR's own dialects are all that a CPU needs; `ir.load_dialects` loads them."""
+
+    @staticmethod
+    def parse_attr(desc: str) -> list:
+        # Triton marks pointers and integers that are multiples of 16, which would compile a
+        # kernel again for every combination. Unaligned vector loads make that worthless here.
+        return []
+
+    def add_stages(self, stages: dict, options: CPUOptions, language: Any = None) -> None:
+        stages["ttir"] = functools.partial(make_ttir, options=options)
+        stages["c"] = functools.partial(make_c, options=options)
+        stages["so"] = functools.partial(make_so, options=options)
+
+
+def make_ttir(module: Any, metadata: dict, options: CPUOptions) -> Any:
+    """Simplify Triton IR with Triton's own passes, the same that precede its GPU backends."""
+    manager = ir.pass_manager(module.context)
+    manager.enable_debug()
+    passes.common.add_inliner(manager)
+    # Triton 3.9 has no block pointers and no pass to rewrite them any more.
+    if hasattr(passes.ttir, "add_rewrite_tensor_pointer"):
+        passes.ttir.add_rewrite_tensor_pointer(manager)
+    passes.ttir.add_rewrite_tensor_descriptor_to_pointer(manager)
+    passes.common.add_canonicalizer(manager)
+    passes.ttir.add_combine(manager)
+    passes.ttir.add_reorder_broadcast(manager)
+    passes.common.add_cse(manager)
+    passes.ttir.add_triton_licm(manager)
+    passes.common.add_symbol_dce(manager)
+    manager.run(module, "make_ttir")
+    metadata["name"] = module.get_entry_func_name()
+    # Nominal sizes: host code written for a GPU divides by the first to work out occupancy.
+    metadata["shared"] = 1
+    metadata["tmem_size"] = None
+    return module
+
+
+def make_c(module: Any, metadata: dict, options: CPUOptions) -> str:
+    """Translate Triton IR to C.
+
+    Raises:
+        ir.UnsupportedOperation: the kernel uses an operation that has no translation yet.
+        InternalError: there is a mistake in this compiler.
+    """
+    from .codegen import compile_to_c
+
+    try:
+        return compile_to_c(str(module)).text
+    except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        raise InternalError(f"cannot translate kernel {metadata['name']}: {error!r}") from error
+
+
+def make_so(text: str, metadata: dict, options: CPUOptions) -> bytes:
+    """Compile C to a shared object.
+
+    Variants of a kernel that differ only in options without effect (num_warps, say, under an
+    autotuner) have the same C text; it is compiled once and found under its own key in the cache.
+    """
+    flags = ("-ffp-contract=fast",) if options.enable_fp_fusion else ("-ffp-contract=off",)
+    key = "\0".join((toolchain.fingerprint(), metadata["name"], *flags, text))
+    manager = get_cache_manager(hashlib.sha256(key.encode()).hexdigest())
+    path = None if knobs.compilation.always_compile else manager.get_file("kernel.so")
+    if path is not None:
+        with contextlib.suppress(cache.BadEntryError):
+            return cache.check(path)
+    code = cache.seal(toolchain.compile_c(text, name=metadata["name"], flags=flags))
+    manager.put(code, "kernel.so")
+    return code

@@ -1,0 +1,449 @@
+"""From a kernel and its arguments to a compiled variant, and from there to a call.
+
+Triton compiles a kernel once for every combination of argument types and constants. Which variant
+a call needs is found in two ways. The general way, `general_run`, is Triton's own, hooks and all.
+It also writes, for the types of the arguments it has seen, a straight-line Python function that
+makes the next call of that kind in a few microseconds: see `make_launch`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from triton import knobs
+from triton._C.libtriton import native_specialize_impl
+from triton.backends import backends
+from triton.compiler import ASTSource, CompiledKernel
+from triton.compiler import compile as triton_compile
+from triton.runtime.jit import JITFunction, compute_cache_key, create_function_from_signature
+
+from . import cache
+from .backend import TARGET, CPUBackend
+from .launch import Library, PreparedKernel, packer
+
+# The CPU's key among a kernel's per-device caches; GPUs have numbers.
+DEVICE = "cpu"
+
+# What reading a damaged cache entry, or a directory that cannot be written, may raise.
+CACHE_ERRORS = (cache.BadEntryError, OSError, ValueError, LookupError, TypeError, StopIteration)
+
+
+class Caches(tuple):
+    """What Triton keeps for a kernel on one device, and next to it the launch functions.
+
+    Clearing `kernel.device_caches`, as Triton's users do to force a compilation, clears both.
+    """
+
+    launchers: dict[tuple, Callable]
+
+
+def caches_of(kernel: JITFunction) -> Caches:
+    """The kernel's caches for the CPU."""
+    caches = kernel.device_caches.get(DEVICE)
+    if caches is None:
+        if DEVICE not in backends:
+            raise RuntimeError("call minitorch_triton.cpu.enable() first")
+        backend = CPUBackend(TARGET)
+        binder = create_function_from_signature(kernel.signature, kernel.params, backend)
+        caches = Caches(({}, {}, TARGET, backend, binder))
+        caches.launchers = {}
+        kernel.device_caches[DEVICE] = caches
+        # What Triton's create_binder sets for JITFunction._do_compile.
+        kernel.CompiledKernel, kernel.compile = CompiledKernel, triton_compile
+        kernel.ASTSource = ASTSource
+    return caches
+
+
+# ---- Arguments -----------------------------------------------------------------------------------
+
+
+def flatten(ty: Any, value: Any) -> Iterator[tuple[str, Any]]:
+    """The (type, number) pairs that a parameter contributes to the kernel's argument slots.
+
+    Args:
+        ty: Triton's signature of the parameter: "*fp32", "i32", ..., "constexpr", or a tuple.
+        value: the argument.
+    """
+    if ty == "constexpr":
+        return
+    if isinstance(ty, tuple):
+        for inner_ty, inner_value in zip(ty, value, strict=True):
+            yield from flatten(inner_ty, inner_value)
+    elif ty.startswith("*"):
+        yield ty, value if isinstance(value, int) else value.data_ptr()
+    else:
+        yield ty, value
+
+
+class Launcher:
+    """Calls a library in the way that Triton's `CompiledKernel` calls its launcher."""
+
+    def __init__(self, library: Library, signature: dict[Any, Any]):
+        self.library = library
+        self.signature = tuple(signature.values())
+
+    def __call__(self, grid_x, grid_y, grid_z, stream, function, kernel_metadata, launch_metadata,
+                 enter_hook, exit_hook, *args) -> None:  # fmt: skip
+        slots = [slot for pair in zip(self.signature, args, strict=False) for slot in flatten(*pair)]
+        pack = packer([ty for ty, _ in slots])
+        if enter_hook is not None:
+            enter_hook(launch_metadata)
+        status = self.library.call(pack(grid_x, grid_y, grid_z, *(value for _, value in slots)))
+        if status:
+            raise self.library.error(status)
+        if exit_hook is not None:
+            exit_hook(launch_metadata)
+
+
+# ---- Compiling a variant -------------------------------------------------------------------------
+
+
+def load(path: str, name: str, signature: dict[Any, Any]) -> Launcher:
+    """Load the machine code of a kernel from Triton's cache.
+
+    Raises:
+        cache.BadEntryError: it is damaged or not to be trusted.
+    """
+    cache.check(path)
+    try:
+        return Launcher(Library(path, name), signature)
+    except (OSError, AttributeError) as error:
+        raise cache.BadEntryError(f"{path}: {error}") from error
+
+
+def attach(compiled: CompiledKernel) -> None:
+    """Load a compiled kernel and fill in what Triton fills in when a GPU loads one."""
+    path = next(p for name, p in compiled.metadata_group.items() if name.endswith(".so"))
+    launcher = load(path, compiled.name, compiled.src.signature)
+    compiled.module = launcher.library
+    compiled.function = launcher.library.address
+    # Nominal: host code written for a GPU divides by it to work out occupancy.
+    compiled.n_regs, compiled.n_spills, compiled.n_max_threads = 16, 0, 1 << 30
+    compiled._run = launcher
+
+
+def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) -> Any:
+    """Compile, or find in Triton's disk cache, one variant of a kernel, and load it.
+
+    A damaged cache entry is compiled again and replaced; where the cache cannot be written, or
+    other users could write it, the variant is compiled in a temporary directory.
+    """
+    attempts = (contextlib.nullcontext, cache.recompiling, cache.private_directory)
+    for attempt in attempts:
+        try:
+            with attempt():
+                compiled = kernel._do_compile(
+                    key, signature, DEVICE, constexprs, options, attrs, warmup
+                )
+                if isinstance(compiled, CompiledKernel):
+                    attach(compiled)
+                return compiled
+        except CACHE_ERRORS:
+            if attempt is attempts[-1]:
+                raise
+
+
+def check_globals(kernel: JITFunction) -> None:
+    """Refuse to run a kernel after a global variable that was compiled into it has changed."""
+    for (name, _), (value, variables) in kernel.used_global_vals.items():
+        now = variables.get(name, inspect.Parameter.empty)
+        if now is not value and now != value:
+            raise RuntimeError(
+                f"Global variable {name} has changed since we compiled this kernel, "
+                f"from {value} to {now}"
+            )
+
+
+# ---- Launching, the general way ------------------------------------------------------------------
+
+
+def grid_of(grid: Any, bound_args: dict[str, Any]) -> tuple[int, int, int]:
+    """The grid as three numbers; a callable grid gets the arguments."""
+    if callable(grid):
+        grid = grid(bound_args)
+    return (*grid, 1, 1)[:3]
+
+
+def general_run(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmup: bool) -> Any:
+    """`JITFunction.run` for arguments in CPU memory."""
+    options = dict(kwargs)
+    options["debug"] = kwargs.get("debug", kernel.debug) or knobs.runtime.debug
+    for hook in kernel.pre_run_hooks:
+        hook(*args, **options)
+
+    caches = caches_of(kernel)
+    kernel_cache, key_cache, _, backend, binder = caches
+    bound_args, specialization, extra = binder(*args, **options)
+    key = compute_cache_key(key_cache, specialization, extra)
+    compiled = kernel_cache.get(key)
+    if compiled is None:
+        packed = kernel._pack_args(backend, options, bound_args, specialization, extra)
+        parsed_options, signature, constexprs, attrs = packed
+        compiled = compile_variant(
+            kernel, key, signature, constexprs, parsed_options, attrs, warmup
+        )
+        if compiled is None:
+            return None
+    check_globals(kernel)
+    if warmup:
+        return compiled
+    if not isinstance(compiled, CompiledKernel):
+        # Triton's asynchronous compilation gives a promise of a kernel.
+        compiled = compiled.result()
+    if compiled._run is None:
+        attach(compiled)
+
+    launch_grid = grid_of(grid, bound_args)
+    runtime = knobs.runtime
+    metadata = compiled.launch_metadata(launch_grid, 0, *bound_args.values())
+    compiled.run(
+        *launch_grid, 0, compiled.function, compiled.packed_metadata, metadata,
+        runtime.launch_enter_hook, runtime.launch_exit_hook, *bound_args.values(),
+    )  # fmt: skip
+    return compiled
+
+
+# ---- Launching, the fast way ---------------------------------------------------------------------
+
+
+def call_key(args: tuple, kwargs: dict) -> tuple:
+    """What selects a launch function: the types of the arguments, and how they are passed."""
+    return (*map(type, args), *kwargs, *map(type, kwargs.values()))
+
+
+def constant_key(value: Any) -> Any:
+    """A dictionary key for a compile-time constant: 1, 1.0 and True differ, and so do 0.0 and -0.0.
+
+    Raises:
+        TypeError: the constant cannot be hashed.
+    """
+    if isinstance(value, tuple):
+        return (type(value), *map(constant_key, value))
+    if isinstance(value, float):
+        return repr(value)
+    hash(value)
+    return type(value), value
+
+
+def _key_expression(param: Any, value: Any) -> str:
+    """Python code for what, apart from its type, an argument contributes to its variant's key.
+
+    Empty if it is nothing. It is evaluated with the parameter's name bound to the argument.
+
+    Raises:
+        TypeError: arguments of this kind are left to `general_run`.
+    """
+    name = param.name
+    if param.is_constexpr:
+        constant_key(value)
+        return name if isinstance(value, (int, str)) else f"constant_key({name})"
+    if hasattr(value, "data_ptr"):
+        return f"{name}.dtype"
+    if value is None or isinstance(value, (bool, float)):
+        return ""
+    if type(value) is int:
+        # Triton makes a constant of an integer 1, and a type of an integer's magnitude.
+        parts = [] if param.do_not_specialize else [f"{name} == 1"]
+        if not param.annotation_type:
+            parts.append(f"0 if -0x80000000 <= {name} < 0x80000000 else 1 + ({name} >> 63)")
+        return ", ".join(parts)
+    raise TypeError(f"no launch function for an argument of type {type(value).__name__}")
+
+
+def _elsewhere(name: str, value: Any) -> str:
+    """Python code for whether a tensor argument is not in CPU memory."""
+    return f"not {name}.is_cpu" if hasattr(value, "is_cpu") else f"{name}.device.type != 'cpu'"
+
+
+LAUNCH_TEMPLATE = """
+def launch(grid, {parameters}):
+    if {elsewhere}:
+        return None
+    key = ({key})
+    variant = variants.get(key)
+    if variant is None:
+        return add_variant(variants, key, kernel, grid, {{{bound_args}}}, {{{options}}})
+    if callable(grid):
+        grid = grid({{{bound_args}}})
+    size = len(grid)
+    compiled, run = variant
+    run(grid[0], grid[1] if size > 1 else 1, grid[2] if size > 2 else 1, {bound_names})
+    return compiled
+"""
+
+RUN_TEMPLATE = """
+def run(grid_x, grid_y, grid_z, {parameters}):
+    status = call(pack(grid_x, grid_y, grid_z, {slots}))
+    if status:
+        raise error(status)
+"""
+
+
+def _define(source: str, name: str, namespace: dict[str, Any]) -> Callable:
+    # The source is made of the kernel's own parameter names, which are identifiers.
+    exec(compile(source, f"<{name} function of a kernel>", "exec"), namespace)  # noqa: S102
+    return namespace[name]
+
+
+def make_launch(kernel: JITFunction, bound_args: dict[str, Any], options: dict) -> Callable:
+    """Write the launch function for calls like this one.
+
+    `launch(grid, *args, **options)` runs the kernel and returns it compiled, or returns None and
+    does nothing if some tensor is not in CPU memory.
+
+    Args:
+        bound_args: one such call's argument for each parameter of the kernel.
+        options: its further keyword arguments.
+
+    Raises:
+        TypeError: some argument is of a kind that only `general_run` handles.
+    """
+    namespace: dict[str, Any] = {
+        "kernel": kernel, "variants": {}, "add_variant": add_variant, "constant_key": constant_key
+    }  # fmt: skip
+    parameters = []
+    for param in kernel.signature.parameters.values():
+        if param.kind is not param.POSITIONAL_OR_KEYWORD:
+            raise TypeError("no launch function for keyword-only and variadic parameters")
+        namespace[f"default_{param.name}"] = param.default
+        has_default = param.default is not param.empty
+        parameters.append(f"{param.name}=default_{param.name}" if has_default else param.name)
+    pointers = [(n, value) for n, value in bound_args.items() if hasattr(value, "data_ptr")]
+    expressions = (_key_expression(p, bound_args[p.name]) for p in kernel.params)
+    source = LAUNCH_TEMPLATE.format(
+        parameters=", ".join([*parameters, *("*" * bool(options)), *options]),
+        elsewhere=" or ".join(_elsewhere(*pointer) for pointer in pointers) or "False",
+        key="".join(f"{expression}, " for expression in [*expressions, *options] if expression),
+        bound_args=", ".join(f"{name!r}: {name}" for name in bound_args),
+        options=", ".join(f"{name!r}: {name}" for name in options),
+        bound_names=", ".join(bound_args),
+    )
+    return _define(source, "launch", namespace)
+
+
+def add_variant(variants, key, kernel, grid, bound_args, options) -> CompiledKernel:
+    """Run the kernel in the general way, and remember its variant for the next time."""
+    compiled = general_run(kernel, (), {**bound_args, **options}, grid, warmup=False)
+    if compiled is not None:
+        variants[key] = compiled, make_run(compiled, list(bound_args))
+    return compiled
+
+
+def make_run(compiled: CompiledKernel, parameters: list[str]) -> Callable:
+    """The function `run(grid_x, grid_y, grid_z, *args)` that calls one compiled variant."""
+    types = compiled.src.signature
+    slots = [
+        f"{name}.data_ptr()" if types[name].startswith("*") else name
+        for name in parameters
+        if types[name] != "constexpr"
+    ]
+    library = compiled.module
+    namespace = {
+        "call": library.call, "error": library.error,
+        "pack": packer([ty for ty in types.values() if ty != "constexpr"]),
+    }  # fmt: skip
+    source = RUN_TEMPLATE.format(parameters=", ".join(parameters), slots=", ".join(slots))
+    return _define(source, "run", namespace)
+
+
+def run_on_cpu(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmup: bool) -> Any:
+    """Run a kernel whose arguments are in CPU memory, and see to it that the next call is fast."""
+    runtime = knobs.runtime
+    observed = kernel.pre_run_hooks or runtime.debug or has_launch_hooks()
+    if not warmup and not observed:
+        launchers = caches_of(kernel).launchers
+        key = call_key(args, kwargs)
+        if key not in launchers:
+            _, _, _, _, binder = caches_of(kernel)
+            bound_args, _, options = binder(*args, **kwargs)
+            try:
+                launchers[key] = make_launch(kernel, bound_args, options)
+            except TypeError:
+                launchers[key] = None
+        if launchers[key] is not None:
+            return launchers[key](grid, *args, **kwargs)
+    return general_run(kernel, args, kwargs, grid, warmup)
+
+
+def has_launch_hooks() -> bool:
+    """Whether somebody listens to kernel launches. An unused hook is an empty chain, or None."""
+    runtime = knobs.runtime
+    return bool(
+        getattr(runtime.launch_enter_hook, "calls", runtime.launch_enter_hook)
+        or getattr(runtime.launch_exit_hook, "calls", runtime.launch_exit_hook)
+    )
+
+
+# ---- Prepared launches ---------------------------------------------------------------------------
+
+
+def prepare(
+    kernel: JITFunction, args: Sequence[Any], constexprs: dict[str, Any], **options: Any
+) -> PreparedKernel:
+    """Compile a kernel for these types of arguments, to be launched often with little ado.
+
+    Integers are run-time values, whatever they are: unlike `kernel[grid](...)`, this makes no
+    constant of an integer 1. Their type is the parameter's annotation, or else int32 if the given
+    value fits into it and int64 if not.
+
+    Args:
+        kernel: a function under `triton.jit`.
+        args: the arguments that are not in `constexprs`, in the order of the parameters: objects
+            with `data_ptr()` and `dtype`, integers, floats, booleans, or None, which is a constant
+            and has no value at launch.
+        constexprs: the compile-time constants by name; defaults apply to those left out.
+        options: Triton's launch options, such as `num_warps` or `debug`.
+
+    Returns:
+        A `PreparedKernel`; its `launch(grid, values)` runs the kernel.
+
+    Raises:
+        TypeError: the arguments do not fit the kernel's parameters.
+    """
+    remaining = iter(args)
+    bound_args: dict[str, Any] = {}
+    specialization = []
+    for param in kernel.params:
+        if param.name in constexprs:
+            value = constexprs[param.name]
+        elif param.is_constexpr and param.has_default:
+            value = param.default
+        else:
+            value = next(remaining, inspect.Parameter.empty)
+            if value is inspect.Parameter.empty:
+                raise TypeError(f"{kernel.__name__} needs a value for {param.name}")
+        bound_args[param.name] = value
+        constant = param.is_constexpr or param.name in constexprs or value is None
+        specialization.append(
+            ("constexpr", value) if constant else (_type_of(param, value), None)
+        )
+    too_many = next(remaining, inspect.Parameter.empty) is not inspect.Parameter.empty
+    if too_many or not constexprs.keys() <= bound_args.keys():
+        raise TypeError(f"{kernel.__name__} takes {', '.join(kernel.arg_names)}")
+
+    kernel_cache, key_cache, _, backend, _ = caches_of(kernel)
+    options["debug"] = options.get("debug", kernel.debug) or knobs.runtime.debug
+    key = compute_cache_key(key_cache, specialization, options)
+    compiled = kernel_cache.get(key)
+    if compiled is None:
+        parsed, signature, constants, attrs = kernel._pack_args(
+            backend, options, bound_args, specialization, options
+        )
+        compiled = compile_variant(kernel, key, signature, constants, parsed, attrs, warmup=False)
+    check_globals(kernel)
+    types = [
+        ty
+        for pair in zip(compiled.src.signature.values(), bound_args.values(), strict=True)
+        for ty, _ in flatten(*pair)
+    ]
+    return PreparedKernel(compiled.module, types, compiled)
+
+
+def _type_of(param: Any, value: Any) -> Any:
+    """Triton's name of the type that an argument has in the kernel."""
+    if param.annotation_type:
+        return param.annotation_type
+    return native_specialize_impl(CPUBackend, value, param.is_const, False, False)[0]

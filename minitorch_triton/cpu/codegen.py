@@ -1,0 +1,95 @@
+"""Triton IR text -> the text of a C file.
+
+The stages are `parser` (text to model), `schedule` (which operations share a loop nest) and
+`emit` (C). The file defines ``body``, the code of one program, and ends with the macro of
+``mt_launch.h`` that makes it a library with the entry point ``mt_entry``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import emit  # noqa: F401  (fills the registry of operations)
+from .emit import ctypes
+from .emit.branches import emit_function_body
+from .emit.emitter import Emitter
+from .ir import Function, Pointer, UnsupportedOperation
+from .parser import parse
+
+_PRELUDE = """\
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "mt_launch.h"
+#include "mt_math.h"
+#define MT_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MT_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MT_SWAP(a, b) do { __typeof__(a) other = (a); (a) = (b); (b) = other; } while (0)
+"""
+
+
+@dataclass(frozen=True)
+class CSource:
+    """A complete C file for one kernel."""
+
+    text: str
+    name: str
+
+
+def compile_to_c(ttir: str, *, check: bool = False) -> CSource:
+    """Translates a module of Triton IR, printed with or without locations.
+
+    Raises `ir.UnsupportedOperation`, which names the operation and the kernel's file and line.
+    """
+    functions = parse(ttir)
+    kernels = [function for function in functions if function.public]
+    if len(kernels) != 1 or len(functions) != 1:
+        raise UnsupportedOperation("a device function that was not inlined")
+    (kernel,) = kernels
+    return CSource(_file(kernel), kernel.name)
+
+
+def _file(kernel: Function) -> str:
+    em = Emitter(kernel)
+    em.push()
+    for number, argument in enumerate(kernel.arguments):
+        name = em.fresh(argument.name)
+        em.scalars[argument] = name
+        em.line(f"{_declaration(argument.element, name)} = {_argument(argument.element, number)};")
+    emit_function_body(em, kernel.blocks)
+    lines = em.pop()
+    memory = [_allocation(*array) for array in em.scratch]
+    body = "\n".join(f"    {line}" for line in memory + lines)
+    where = f"/* {kernel.name}, {kernel.location} */\n" if kernel.location else ""
+    return (
+        f"{where}{_PRELUDE}{_products(em)}\nstatic void body(mt_launch *L) {{\n{body}\n}}\n\n"
+        "#define MT_PROGRAM_COST 0\nMT_ENTRY(body)\n"
+    )
+
+
+def _products(em: Emitter) -> str:
+    """Includes the micro-kernels that the kernel uses."""
+    if not em.products:
+        return ""
+    defines = "".join(f"#define MT_GEMM_{kind.upper()}\n" for kind in sorted(em.products))
+    return f'{defines}#include "mt_gemm.h"\n'
+
+
+def _declaration(element, name: str) -> str:
+    type_ = ctypes.variable_type(element)
+    return f"{type_}const {name}" if type_.endswith("*") else f"const {type_} {name}"
+
+
+def _argument(element, number: int) -> str:
+    """Reads an argument from its slot: floats arrive as doubles, everything else as int64."""
+    slot = f"L->args[{number}]"
+    if isinstance(element, Pointer):
+        return f"({ctypes.variable_type(element)}){slot}"
+    if element.is_float:
+        value = f"mt_bits_f64((uint64_t){slot})"
+        return ctypes.rounded(element, f"({ctypes.variable_type(element)}){value}")
+    return f"({ctypes.variable_type(element)}){slot}"
+
+
+def _allocation(type_: str, name: str, count: int) -> str:
+    return f"{type_} *{name} = MT_SCRATCH({count} * sizeof({type_}));"

@@ -1,0 +1,310 @@
+"""Putting the CPU beside Triton's GPU backends, and sending each launch where its tensors are.
+
+Triton asks one process-wide driver, before it looks at any argument, where a kernel shall run. So
+`enable` does two things: it registers a driver for the CPU, which Triton chooses where no GPU
+driver is active, and it makes `JITFunction.run` (which every `kernel[grid](...)` ends in) look at
+the first pointer argument: if that is CPU memory, the kernel runs on the CPU; if not, everything
+takes Triton's own way.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import copy
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from triton import knobs
+from triton.backends import Backend, backends
+from triton.backends.compiler import GPUTarget
+from triton.backends.driver import DriverBase
+from triton.compiler import compiler as triton_compiler
+from triton.runtime import driver as triton_driver
+from triton.runtime.autotuner import Autotuner
+from triton.runtime.jit import JITFunction
+from triton.testing import _summarize_statistics
+
+from . import binding, cache
+from .backend import TARGET, CPUBackend
+from .binding import DEVICE, run_on_cpu
+
+
+class CPUEvent:
+    """A point in time, with the interface of `torch.cuda.Event`."""
+
+    def __init__(self, enable_timing: bool = False):
+        self.time = 0.0
+
+    def record(self) -> None:
+        self.time = time.perf_counter()
+
+    def elapsed_time(self, end: CPUEvent) -> float:
+        """Milliseconds from this event to `end`."""
+        return (end.time - self.time) * 1e3
+
+
+class CPUInterface:
+    """What `triton.testing.do_bench` uses of `torch.cuda`. A launch has run when it returns."""
+
+    Event = CPUEvent
+
+    @staticmethod
+    def synchronize() -> None:
+        """There is nothing to wait for."""
+
+
+def do_bench(
+    kernel_call: Callable[[], Any], *, quantiles: Sequence[float] = (0.5,), warmup: float = 5.0,
+    rep: float = 25.0, **_: Any,
+) -> list[float]:  # fmt: skip
+    """Time a call: the autotuner's benchmark for the CPU.
+
+    Args:
+        quantiles: which quantiles of the measured times to return.
+        warmup, rep: for how many milliseconds to call before measuring, and while measuring.
+
+    Returns:
+        Milliseconds, one for each quantile.
+    """
+    times: list[float] = []
+    start = time.perf_counter()
+    while (now := time.perf_counter() - start) * 1e3 < warmup + rep or not times:
+        begin = time.perf_counter()
+        kernel_call()
+        if now * 1e3 >= warmup or now == 0.0:
+            times.append((time.perf_counter() - begin) * 1e3)
+    return _summarize_statistics(times, list(quantiles), "median")
+
+
+class CPUDriver(DriverBase):
+    """Triton's view of the CPU as a device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.utils = self
+        self.launcher_cls = load_launcher
+
+    @classmethod
+    def is_active(cls) -> bool:
+        """Only where no GPU is: Triton wants exactly one active driver."""
+        return not any(b.driver.is_active() for b in backends.values() if b.driver is not cls)
+
+    def get_current_target(self) -> GPUTarget:
+        return TARGET
+
+    def get_current_device(self) -> str:
+        return DEVICE
+
+    def set_current_device(self, device: Any) -> None:
+        """There is only one."""
+
+    def get_current_stream(self, device: Any = None) -> int:
+        return 0
+
+    def get_active_torch_device(self) -> Any:
+        import torch
+
+        return torch.device("cpu")
+
+    def get_device_interface(self) -> type[CPUInterface]:
+        return CPUInterface
+
+    def map_python_to_cpp_type(self, ty: str) -> str:
+        if ty.startswith("*"):
+            return "void *"
+        names = {"u1": "bool", "i1": "bool", "fp16": "double", "bf16": "double", "fp32": "double",
+                 "f32": "double", "fp64": "double"}  # fmt: skip
+        return names.get(ty) or f"{'u' * ty.startswith('u')}int{ty[1:]}_t"
+
+    def get_benchmarker(self) -> Callable:
+        return do_bench
+
+    def get_empty_cache_for_benchmark(self) -> bytearray:
+        return bytearray(0)
+
+    def clear_cache(self, cache: bytearray) -> None:
+        """Data stay in the caches between calls, as they do in use."""
+
+    # What Triton calls `driver.utils`.
+
+    def get_device_properties(self, device: Any) -> dict[str, int]:
+        """Nominal sizes, for host code that derives a GPU's occupancy from them."""
+        return {
+            "multiprocessor_count": len(os.sched_getaffinity(0)),
+            "max_shared_mem": 1 << 30,
+            "max_num_regs": 1 << 16,
+            "warpSize": TARGET.warp_size,
+            "sm_clock_rate": 0,
+            "mem_clock_rate": 0,
+            "mem_bus_width": 0,
+        }
+
+    def load_binary(self, name: str, kernel: bytes, shared: int, device: Any) -> tuple:
+        """(module, function, registers, spills, threads); `load_launcher` has done the loading."""
+        return True, 0, 16, 0, 1 << 30
+
+    def unload_module(self, module: Any) -> None:
+        """A kernel stays loaded for the life of the process."""
+
+
+def load_launcher(source: Any, metadata: Any) -> binding.Launcher:
+    """The launcher of a kernel that was compiled with `triton.compile`, not by a call."""
+    manager = triton_compiler.get_cache_manager(metadata.hash)
+    path = manager.get_file(f"{source.name[:150]}.so")
+    if path is None:
+        raise cache.BadEntryError(f"the machine code of {metadata.name} is not in the cache")
+    return binding.load(path, metadata.name, source.signature)
+
+
+# ---- Routing -------------------------------------------------------------------------------------
+
+
+def gpu_is_active() -> bool:
+    """Whether Triton's active driver is that of a GPU."""
+    return not isinstance(triton_driver.active, CPUDriver)
+
+
+def _tensors(args: Iterable[Any]) -> Iterator[Any]:
+    for arg in args:
+        if isinstance(arg, tuple):
+            yield from _tensors(arg)
+        elif hasattr(arg, "data_ptr"):
+            yield arg
+        elif hasattr(arg, "base") and hasattr(arg.base, "data_ptr"):
+            yield arg.base  # a tensor descriptor
+
+
+def belongs_to_cpu(args: Iterable[Any]) -> bool:
+    """Whether a kernel with these arguments runs on the CPU.
+
+    The device of the first tensor decides. Without a tensor, or with one that does not say where
+    it is, it is the CPU where there is no GPU.
+
+    Raises:
+        ValueError: the tensor is neither on the CPU nor on a GPU that Triton drives.
+    """
+    tensor = next(_tensors(args), None)
+    device = getattr(tensor, "device", None)
+    if device is None:
+        return not gpu_is_active()
+    kind = getattr(device, "type", None) or str(device).split(":")[0]
+    if kind == "cpu":
+        return True
+    if not gpu_is_active():
+        raise ValueError(f"a kernel cannot run on a tensor on device {device}: there is no GPU")
+    return False
+
+
+def routed_run(self: JITFunction, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
+    """Takes the place of `JITFunction.run`."""
+    caches = self.device_caches.get(DEVICE)
+    if caches is not None and not warmup:
+        # The usual case. It is spelt out because each microsecond counts in it.
+        launch = caches.launchers.get((*map(type, args), *kwargs, *map(type, kwargs.values())))
+        runtime = knobs.runtime
+        enter, leave = runtime.launch_enter_hook, runtime.launch_exit_hook
+        observed = (
+            getattr(enter, "calls", enter) or getattr(leave, "calls", leave)
+            or self.pre_run_hooks or runtime.debug
+        )  # fmt: skip
+        if launch is not None and not observed:
+            if self.used_global_vals:
+                binding.check_globals(self)
+            compiled = launch(grid, *args, **kwargs)
+            if compiled is not None:
+                return compiled
+    if belongs_to_cpu((*args, *kwargs.values())):
+        return run_on_cpu(self, args, kwargs, grid, warmup)
+    return _triton["run"](self, *args, grid=grid, warmup=warmup, **kwargs)
+
+
+# Whether the autotuner is measuring a kernel on the CPU.
+_tuning_on_cpu = contextvars.ContextVar("tuning_on_cpu", default=False)
+
+
+class _BenchmarkOfDevice:
+    """Takes the place of `Autotuner.do_bench`: what measures time where the tensors are."""
+
+    def __get__(self, tuner: Autotuner | None, owner: type) -> Any:
+        if tuner is None:
+            return self
+        if tuner._do_bench is not None:
+            return tuner._do_bench
+        return do_bench if _tuning_on_cpu.get() else triton_driver.active.get_benchmarker()
+
+    def __set__(self, tuner: Autotuner, value: Callable) -> None:
+        tuner._do_bench = value
+
+
+def routed_tuner_run(self: Autotuner, *args: Any, **kwargs: Any) -> Any:
+    """Takes the place of `Autotuner.run`: the CPU has its own best configurations."""
+    tuner = self
+    on_cpu = belongs_to_cpu((*args, *kwargs.values()))
+    if on_cpu and gpu_is_active():
+        tuner = self.__dict__.get("cpu_twin")
+        if tuner is None:
+            tuner = self.cpu_twin = copy.copy(self)
+            # Triton's key of timings on disk names the active driver, which is the GPU's.
+            tuner.cache, tuner.cache_results = {}, False
+    token = _tuning_on_cpu.set(on_cpu)
+    try:
+        return _triton["tune"](tuner, *args, **kwargs)
+    finally:
+        _tuning_on_cpu.reset(token)
+        if tuner is not self:
+            self.best_config = tuner.best_config
+
+
+def routed_cache_key(source: Any, backend: Any, options: Any, env_vars: Any) -> str:
+    """Takes the place of `get_cache_key`."""
+    if isinstance(backend, CPUBackend):
+        return cache.key(source, backend, options, env_vars)
+    return _triton["key"](source, backend, options, env_vars=env_vars)
+
+
+# ---- Switching on and off ------------------------------------------------------------------------
+
+# Triton's own functions, while ours are in their place.
+_triton: dict[str, Any] = {}
+
+
+def enable() -> None:
+    """Run `kernel[grid](...)` natively on CPU tensors from here on, in the whole process.
+
+    Kernels on GPU tensors are left as they are. With `TRITON_INTERPRET=1` in the environment this
+    does nothing: then Triton's interpreter runs every kernel, and none is compiled. Calling it
+    again does nothing either.
+    """
+    if is_enabled() or knobs.runtime.interpret:
+        return
+    _triton.update(
+        run=JITFunction.run, tune=Autotuner.run, key=triton_compiler.get_cache_key,
+        do_bench=Autotuner.__dict__["do_bench"],
+    )  # fmt: skip
+    backends["cpu"] = Backend(CPUBackend, CPUDriver)
+    JITFunction.run = routed_run
+    Autotuner.run = routed_tuner_run
+    Autotuner.do_bench = _BenchmarkOfDevice()
+    triton_compiler.get_cache_key = routed_cache_key
+
+
+def disable() -> None:
+    """Undo `enable`."""
+    if not is_enabled():
+        return
+    del backends["cpu"]
+    JITFunction.run, Autotuner.run = _triton["run"], _triton["tune"]
+    Autotuner.do_bench = _triton["do_bench"]
+    triton_compiler.get_cache_key = _triton["key"]
+    if isinstance(triton_driver._active, CPUDriver):
+        triton_driver._active = None
+    if isinstance(triton_driver._default, CPUDriver):
+        triton_driver._default = None
+    _triton.clear()
+
+
+def is_enabled() -> bool:
+    """Whether kernels run natively on CPU tensors."""
+    return bool(_triton)

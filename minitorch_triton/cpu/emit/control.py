@@ -1,0 +1,208 @@
+"""Structured control flow: `for`, `if`, `while`, and what ends their bodies."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from .. import analysis
+from ..ir import Block, Op, Tensor, Value
+from . import ctypes
+from .registry import executes
+
+if TYPE_CHECKING:
+    from .emitter import Emitter
+
+
+def declare(em: Emitter, value: Value, initial: str | None = None) -> str:
+    """A C variable (not a constant) for a scalar that control flow changes."""
+    name = em.fresh(value.name)
+    start = "" if initial is None else f" = {initial}"
+    em.line(f"{ctypes.variable_type(value.element)} {name}{start};")
+    em.scalars[value] = name
+    return name
+
+
+def scalar_text(em: Emitter, value: Value) -> str:
+    """C expression of a scalar, pointers included."""
+    return em.element(value, ())
+
+
+def assign_scalars(em: Emitter, values: list[Value], names: list[str]) -> None:
+    """Assigns all at once: no name changes before every new value is known."""
+    texts = [scalar_text(em, value) for value in values]
+    pairs = [(n, t, v) for n, t, v in zip(names, texts, values, strict=True) if n != t]
+    if len(pairs) > 1:
+        pairs = [
+            (n, em.define("next", ctypes.variable_type(v.element), t, em.depth), v)
+            for n, t, v in pairs
+        ]
+    for name, text, _ in pairs:
+        em.line(f"{name} = {text};")
+
+
+def run_body(em: Emitter, block: Block, assigned: dict[Value, list[Value]], finish) -> list[str]:
+    """Emits a body in a frame of its own; ``finish`` emits what its terminator does."""
+    em.push()
+    em.on_terminator.append(finish)
+    em.emit_block(block, assigned)
+    em.on_terminator.pop()
+    return em.pop()
+
+
+@contextmanager
+def changing(em: Emitter, names: list[str]):
+    """Within a loop's body, what depends on these variables is computed there and not before."""
+    for name in names:
+        em.depths[name] = em.depth + 1
+    yield
+    for name in names:
+        em.depths[name] = em.depth
+
+
+@executes("scf.yield", "scf.condition")
+def terminate(em: Emitter, op: Op) -> None:
+    em.on_terminator[-1](op)
+
+
+def swap_buffers(em: Emitter, pairs: list[tuple[Value, Value]]) -> None:
+    """The blocks written in this iteration become those read in the next."""
+    for current, following in pairs:
+        a, b = em.arrays[current].name, em.arrays[following].name
+        em.line(f"MT_SWAP({a}, {b});")
+
+
+def following_block(em: Emitter, argument: Value) -> Value:
+    """A second buffer for a block that a loop carries."""
+    value = Value(f"{argument.name}_next", argument.type)
+    em.new_array(value)
+    return value
+
+
+@executes("scf.for")
+def for_(em: Emitter, op: Op) -> None:
+    block = op.body
+    induction, *arguments = block.arguments
+    yielded = block.terminator.operands
+    low, high, step = (scalar_text(em, v) for v in op.operands[:3])
+    scalars: list[tuple[str, Value]] = []
+    advances: list[tuple[str, Value]] = []
+    buffers: list[tuple[Value, Value]] = []
+    assigned: dict[Value, list[Value]] = {}
+    for n, (argument, initial) in enumerate(zip(arguments, op.operands[3:], strict=True)):
+        increment = analysis.advance(op, n)
+        if not isinstance(argument.type, Tensor):
+            scalars.append((declare(em, argument, scalar_text(em, initial)), yielded[n]))
+            em.scalars[op.results[n]] = em.scalars[argument]
+        elif increment is not None:
+            name = em.fresh(f"{argument.name}_advance")
+            em.line(f"int64_t {name} = 0;")
+            for value in (argument, op.results[n]):
+                em.advances[value], em.carried[value] = name, initial
+            advances.append((name, increment))
+        else:
+            product = yielded[n].op if yielded[n].op in block.ops else None
+            is_product = product is not None and product.name == "tt.dot"
+            if is_product and analysis.accumulates_in_place(block, product):
+                em.arrays[product.result] = em.arrays[argument]
+            else:
+                following = following_block(em, argument)
+                buffers.append((argument, following))
+                if is_product and product.result not in em.arrays:
+                    em.arrays[product.result] = em.arrays[following]
+                else:
+                    assigned.setdefault(yielded[n], []).append(following)
+            em.arrays[op.results[n]] = em.arrays[argument]
+
+    def finish(terminator: Op) -> None:
+        steps = [em.poly(increment, ()).text() for _, increment in advances]
+        assign_scalars(em, [v for _, v in scalars], [n for n, _ in scalars])
+        for (name, _), text in zip(advances, steps, strict=True):
+            em.line(f"{name} += {text};")
+        swap_buffers(em, buffers)
+
+    counter = em.fresh(induction.name, em.depth + 1)
+    em.scalars[induction] = counter
+    variables = [em.scalars[v] for v in arguments if v in em.scalars] + [n for n, _ in advances]
+    with changing(em, variables):
+        lines = run_body(em, block, assigned, finish)
+    type_ = "uint64_t" if "unsigned" in op.words else "int64_t"
+    cast = f"(uint{induction.element.bits}_t)" if "unsigned" in op.words else ""
+    em.block(
+        f"for ({type_} {counter} = {cast}{low}; {counter} < {cast}{high}; {counter} += {cast}{step})",
+        lines,
+    )
+
+
+@executes("scf.if")
+def if_(em: Emitter, op: Op) -> None:
+    condition = scalar_text(em, op.operands[0])
+    names = {}
+    for result in op.results:
+        if not isinstance(result.type, Tensor):
+            names[result] = declare(em, result)
+            del em.scalars[result]
+    bodies = []
+    for region in op.regions:
+        if not region:
+            continue
+        block = region[0]
+        assigned: dict[Value, list[Value]] = {}
+        for result, value in zip(op.results, block.terminator.operands, strict=True):
+            if isinstance(result.type, Tensor):
+                assigned.setdefault(value, []).append(result)
+
+        def finish(terminator: Op) -> None:
+            pairs = [(v, names[r]) for r, v in zip(op.results, terminator.operands, strict=True) if r in names]
+            assign_scalars(em, [v for v, _ in pairs], [n for _, n in pairs])
+
+        bodies.append(run_body(em, block, assigned, finish))
+    em.block(f"if ({condition})", bodies[0])
+    if len(bodies) > 1 and bodies[1]:
+        em.block("else", bodies[1])
+    em.scalars |= names
+
+
+@executes("scf.while")
+def while_(em: Emitter, op: Op) -> None:
+    before, after = op.regions[0][0], op.regions[1][0]
+    names = []
+    for argument, initial in zip(before.arguments, op.operands, strict=True):
+        if not isinstance(argument.type, Tensor):
+            names.append(declare(em, argument, scalar_text(em, initial)))
+    results: list[str] = []
+    passed = before.terminator.operands[1:]
+    to_after: dict[Value, list[Value]] = {}
+    for value, argument, result in zip(passed, after.arguments, op.results, strict=True):
+        if isinstance(argument.type, Tensor):
+            em.new_array(argument)
+            em.arrays[result] = em.arrays[argument]
+            to_after.setdefault(value, []).append(argument)
+        else:
+            results.append(declare(em, argument))
+            em.scalars[result] = em.scalars[argument]
+    buffers = []
+    to_before: dict[Value, list[Value]] = {}
+    for value, argument in zip(after.terminator.operands, before.arguments, strict=True):
+        if isinstance(argument.type, Tensor):
+            following = following_block(em, argument)
+            buffers.append((argument, following))
+            to_before.setdefault(value, []).append(following)
+
+    def leave(terminator: Op) -> None:
+        scalars = [v for v in terminator.operands[1:] if not isinstance(v.type, Tensor)]
+        condition = scalar_text(em, terminator.operands[0])
+        assign_scalars(em, scalars, results)
+        em.line(f"if (!{condition}) break;")
+
+    def repeat(terminator: Op) -> None:
+        scalars = [v for v in terminator.operands if not isinstance(v.type, Tensor)]
+        assign_scalars(em, scalars, names)
+        swap_buffers(em, buffers)
+
+    em.push()
+    with changing(em, names + results):
+        lines = run_body(em, before, to_after, leave)
+        em.frames[-1].lines += lines
+        em.block("", run_body(em, after, to_before, repeat))
+    em.block("for (;;)", em.pop())

@@ -1,0 +1,213 @@
+"""Loop nests: the loops of a group, and each stage's inner loop, split by its masks.
+
+A mask such as ``base + j < n`` does not become a test per element. The loop runs over the
+elements for which all masks of the stage hold, with none tested; a second loop visits the rest,
+where masked loads give their ``other`` and masked stores do nothing. If all that the stage does
+is such stores, there is no second loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import analysis
+from ..poly import Poly
+from ..schedule import Group, Stage, Task, reversed_rows
+from . import ctypes
+from .reduce import Lanes, Running, lanes_of
+from .registry import STATEMENTS
+
+if TYPE_CHECKING:
+    from .emitter import Emitter
+
+J = Poly.symbol("j")
+
+
+def emit_group(em: Emitter, group: Group) -> None:
+    """Loops over the rows around the stages."""
+    backwards = {
+        task.index[task.axis]
+        for stage in group.stages
+        for task in stage.tasks
+        if reversed_rows(task)
+    }
+    for variable, extent in group.extents.items():
+        em.push()
+        em.depths[variable] = em.depth
+        em.extents[variable] = extent
+    for stage in group.stages:
+        emit_stage(em, stage)
+    for variable, extent in reversed(group.extents.items()):
+        lines = em.pop()
+        if Poly.symbol(variable) in backwards:
+            header = f"for (int {variable} = {extent - 1}; {variable} >= 0; --{variable})"
+        else:
+            header = f"for (int {variable} = 0; {variable} < {extent}; ++{variable})"
+        em.block(header, lines)
+        del em.extents[variable]
+
+
+def emit_stage(em: Emitter, stage: Stage) -> None:
+    if stage.extent is None:
+        for task in stage.tasks:
+            run_task(em, task, None)
+        return
+    em.depths["j"] = em.depth + 1
+    em.extents["j"] = stage.extent
+    accumulators = {task: start(em, task) for task in stage.tasks if is_inner_reduction(task)}
+    if is_ordered(stage, accumulators):
+        ordered_loop(em, stage, accumulators)
+    else:
+        split_loop(em, stage, accumulators)
+    for accumulator in accumulators.values():
+        accumulator.finish(em)
+    del em.extents["j"]
+
+
+def is_inner_reduction(task: Task) -> bool:
+    return task.axis is not None and task.op.name == "tt.reduce" and task.index[task.axis] == J
+
+
+def start(em: Emitter, task: Task) -> Lanes | Running:
+    lanes = lanes_of(task.op)
+    extent = task.shape[task.axis]
+    return Lanes(em, task, lanes, min(lanes.count, extent)) if lanes else Running(em, task)
+
+
+def is_ordered(stage: Stage, accumulators: dict[Task, Lanes | Running]) -> bool:
+    """True where elements must be visited one after the other, from the first to the last."""
+    return any(isinstance(a, Running) for a in accumulators.values()) or any(
+        task.op is not None
+        and (task.op.name in analysis.EFFECTS - {"tt.store"} or task.op.name == "tt.scan")
+        for task in stage.tasks
+    )
+
+
+def ordered_loop(em: Emitter, stage: Stage, accumulators) -> None:
+    lines = body(em, stage, accumulators)
+    backwards = any(task.op and task.op.attributes.get("reverse") for task in stage.tasks)
+    if backwards:
+        em.block(f"for (int j = {stage.extent - 1}; j >= 0; --j)", lines)
+    else:
+        em.block(f"for (int j = 0; j < {stage.extent}; ++j)", lines)
+
+
+def split_loop(em: Emitter, stage: Stage, accumulators: dict[Task, Lanes]) -> None:
+    extent = stage.extent
+    conditions = splitting_conditions(em, stage)
+    low, high = bounds(em, conditions, extent)
+    lanes = max((a.count for a in accumulators.values()), default=0)
+    if lanes:
+        lanes_loop(em, stage, accumulators, conditions, low, high, lanes)
+    else:
+        lines = body(em, stage, accumulators, known=conditions)
+        em.line("#pragma GCC ivdep")
+        em.block(f"for (int j = {low}; j < {high}; ++j)", lines)
+    if conditions and needs_rest(em, stage, conditions):
+        first = high if low == "0" else f"{low} > 0 ? 0 : {high}"
+        step = "++j" if low == "0" else f"j = j + 1 == {low} ? {high} : j + 1"
+        lane = [f"const int k = j % {lanes};"] if lanes else []
+        lines = body(em, stage, accumulators, refuted=conditions)
+        em.block(f"for (int j = {first}; j < {extent}; {step})", lane + lines)
+
+
+def lanes_loop(em, stage, accumulators, conditions, low, high, lanes) -> None:
+    """Blocks of ``lanes`` elements, each added to an accumulator of its own."""
+    lines = ["const int j = b + k;", *body(em, stage, accumulators, known=conditions)]
+    em.push()
+    whole = low == "0" and high == str(stage.extent)
+    if not whole:
+        em.line(f"if ({high} - b >= {lanes})")
+    em.line("#pragma GCC ivdep")
+    em.block(f"for (int k = 0; k < {lanes}; ++k)", lines)
+    if not whole:
+        em.line("else")
+        em.line("#pragma GCC ivdep")
+        em.block(f"for (int k = 0; k < {high} - b; ++k)", lines)
+    em.block(f"for (int b = {low}; b < {high}; b += {lanes})", em.pop())
+
+
+def body(em, stage, accumulators, known=frozenset(), refuted=None) -> list[str]:
+    """Code for one element of the stage."""
+    em.push(known, refuted)
+    em.depths["k"] = em.depth
+    for task in stage.tasks:
+        run_task(em, task, accumulators.get(task))
+    return em.pop()
+
+
+def run_task(em: Emitter, task: Task, accumulator) -> None:
+    if task.op is None:
+        array = em.arrays.pop(task.target)
+        text = ctypes.to_memory(array.element, em.element(task.value, task.index))
+        em.arrays[task.target] = array
+        em.line(f"{em.place(array, task.index)} = {text};")
+    elif accumulator is not None:
+        accumulator.step(em)
+    else:
+        STATEMENTS[task.op.name](em, task.op, task)
+
+
+def mask_of(task: Task):
+    """The mask of a store, if the task is one."""
+    if task.op is None or task.op.name != "tt.store" or len(task.op.operands) < 3:
+        return None
+    return task.op.operands[2]
+
+
+def splitting_conditions(em: Emitter, stage: Stage) -> frozenset:
+    """Conditions of the stage's masks that bound ``j`` or do not depend on it."""
+    em.push()
+    found: set = set()
+    for task in stage.tasks:
+        for load, index in task.loads:
+            if len(load.operands) > 1:
+                found |= em.conditions(load.operands[1], index)
+        if mask_of(task) is not None:
+            found |= em.conditions(mask_of(task), task.index)
+    em.pop()
+    return frozenset(c for c in found if em.condition_depth(c) < em.depth + 1 or bounds_j(em, c))
+
+
+def bounds_j(em: Emitter, condition) -> bool:
+    if not isinstance(condition, Poly):
+        return False
+    slope = condition.slope("j")
+    if slope is None or slope.value not in (1, -1):
+        return False
+    return em.depth_of(condition.without("j")) <= em.depth
+
+
+def bounds(em: Emitter, conditions: frozenset, extent: int) -> tuple[str, str]:
+    """C atoms of the range of ``j`` in which all conditions hold."""
+    if not conditions:
+        return "0", str(extent)
+    low, high = "0", f"INT64_C({extent})"
+    for condition in sorted(conditions, key=repr):
+        slope = condition.slope("j").value if isinstance(condition, Poly) else 0
+        if slope == 1:
+            high = f"MT_MIN({high}, {(-condition.without('j')).text()})"
+        elif slope == -1:
+            low = f"MT_MAX({low}, {(condition.without('j') + Poly.constant(1)).text()})"
+        else:
+            holds = em.holds(frozenset({condition}), em.depth)
+            high = f"({holds} ? {high} : 0)"
+    if low != "0":
+        low = em.local("low", "int", f"MT_MIN({low}, INT64_C({extent}))")
+        high = f"MT_MAX({low}, {high})"
+    else:
+        high = f"MT_MAX(0, {high})"
+    return low, em.local("high", "int", high)
+
+
+def needs_rest(em: Emitter, stage: Stage, conditions: frozenset) -> bool:
+    """True where something must be done for elements at which some condition does not hold."""
+    for task in stage.tasks:
+        if mask_of(task) is None:
+            return True
+        em.push()
+        mine = em.conditions(mask_of(task), task.index)
+        em.pop()
+        if not conditions <= mine:
+            return True
+    return False

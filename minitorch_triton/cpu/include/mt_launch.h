@@ -1,0 +1,206 @@
+/* Running a kernel's programs: the grid loop, its threads, and their scratch memory.
+ *
+ * A kernel's C file defines its body, says what one program costs, and ends with MT_ENTRY:
+ *
+ *     static void body(mt_launch *L) { ... L->args, L->pid, L->grid ... }
+ *     #define MT_PROGRAM_COST 120.0        // nanoseconds per program, may use args[]; 0: unknown
+ *     MT_ENTRY(body)
+ *
+ * MT_PROGRAM_COST is evaluated once per launch. MT_ENTRY exports
+ *
+ *     int mt_entry(const int64_t *args, int32_t grid_x, int32_t grid_y, int32_t grid_z);
+ *     int mt_call(const int64_t *packed);   // packed = {grid_x, grid_y, grid_z, args...}
+ *     void mt_attach(const mt_runtime *);   // called once, when the library is loaded
+ *
+ * Each slot of args is 8 bytes: a pointer or an integer as int64_t, every float as a double.
+ * The functions return 0, or the code that a program gave to mt_fail. Programs of one launch may
+ * run in any order and at the same time; a launch may be started from many threads at once.
+ */
+#ifndef MT_LAUNCH_H
+#define MT_LAUNCH_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* What the process provides; filled in by launch.py. */
+typedef struct {
+    void (*parallel)(void (*fn)(void *), void *data, unsigned threads, unsigned flags);
+    int (*max_threads)(void);
+    void (*enter_thread)(void); /* called once by each thread that launches a kernel */
+    int32_t serial;             /* nonzero in a forked child: the thread pool did not come along */
+} mt_runtime;
+
+typedef struct mt_block {
+    struct mt_block *previous;
+    size_t size;
+} mt_block;
+
+typedef struct {
+    const int64_t *args;
+    int32_t pid[3];
+    int32_t grid[3];
+    int32_t *status;
+    mt_block *block; /* newest scratch block of this thread, or NULL */
+    size_t used;     /* bytes of it given to the current program */
+} mt_launch;
+
+typedef void (*mt_body)(mt_launch *);
+
+enum { MT_OK = 0, MT_ASSERTION_FAILED = 1 };
+
+/* Make the launch return `code`. Running programs finish; programs not yet started do not run. */
+static inline void mt_fail(mt_launch *L, int32_t code) {
+    __atomic_store_n(L->status, code, __ATOMIC_RELAXED);
+}
+
+#define MT_ALIGNMENT 64
+
+static __attribute__((noinline, cold, unused)) void *mt_scratch_grow(mt_launch *L, size_t bytes) {
+    size_t size = L->block ? 2 * L->block->size : 4096;
+    if (size < bytes) size = bytes;
+    mt_block *block = aligned_alloc(MT_ALIGNMENT, MT_ALIGNMENT + size);
+    if (!block) {
+        fprintf(stderr, "minitorch_triton.cpu: out of memory (%zu bytes of scratch)\n", size);
+        abort();
+    }
+    block->previous = L->block;
+    block->size = size;
+    L->block = block;
+    L->used = bytes;
+    return (char *)block + MT_ALIGNMENT;
+}
+
+/* Uninitialised memory, aligned to 64 bytes, private to the thread, valid until the program ends.
+ * A program may ask several times and gets distinct memory. The thread keeps the memory for its
+ * next program, and frees it when the launch ends. */
+static inline __attribute__((unused)) void *mt_scratch(mt_launch *L, size_t bytes) {
+    bytes = (bytes + MT_ALIGNMENT - 1) & ~(size_t)(MT_ALIGNMENT - 1);
+    if (L->block && L->used + bytes <= L->block->size) {
+        void *memory = (char *)L->block + MT_ALIGNMENT + L->used;
+        L->used += bytes;
+        return memory;
+    }
+    return mt_scratch_grow(L, bytes);
+}
+
+/* For use in a body whose parameter is called L. */
+#define MT_SCRATCH(bytes) mt_scratch(L, (bytes))
+
+static inline void mt_scratch_free(mt_launch *L) {
+    for (mt_block *block = L->block, *previous; block; block = previous) {
+        previous = block->previous;
+        free(block);
+    }
+}
+
+static inline double mt_now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
+}
+
+/* Starting threads and waiting for them costs a few microseconds: less work than this stays on one
+ * thread. Threads take programs in chunks of about MT_CHUNK_NS, or an eighth of their share. */
+#define MT_PARALLEL_NS 8000.0
+#define MT_CHUNK_NS 2000.0
+
+typedef struct {
+    const int64_t *args;
+    int32_t grid[3];
+    int32_t status;
+    int64_t total; /* programs */
+    int64_t chunk;
+    int64_t next; /* first program that no thread has taken */
+} mt_job;
+
+static const mt_runtime *mt_rt;
+static __thread int mt_thread_known;
+
+/* How many threads a launch from this thread may use. */
+static inline int mt_threads(void) {
+    if (!mt_rt || mt_rt->serial || !mt_rt->parallel) return 1;
+    if (!mt_thread_known) {
+        mt_thread_known = 1;
+        if (mt_rt->enter_thread) mt_rt->enter_thread();
+    }
+    return mt_rt->max_threads();
+}
+
+/* Run programs first..last-1, numbered with the x coordinate running fastest. Always inlined, and
+ * with it the body, which is a constant at every call. */
+static inline __attribute__((always_inline)) void mt_run_range(mt_launch *L, mt_body body,
+                                                               int64_t first, int64_t last) {
+    int64_t row = first / L->grid[0];
+    L->pid[0] = (int32_t)(first % L->grid[0]);
+    L->pid[1] = (int32_t)(row % L->grid[1]);
+    L->pid[2] = (int32_t)(row / L->grid[1]);
+    for (int64_t i = first; i < last; i++) {
+        if (__atomic_load_n(L->status, __ATOMIC_RELAXED)) return;
+        L->used = 0;
+        body(L);
+        if (++L->pid[0] < L->grid[0]) continue;
+        L->pid[0] = 0;
+        if (++L->pid[1] < L->grid[1]) continue;
+        L->pid[1] = 0;
+        L->pid[2]++;
+    }
+}
+
+/* What each thread does: take chunks of programs until none is left. */
+static inline __attribute__((always_inline)) void mt_work(mt_job *job, mt_body body) {
+    mt_launch L = {job->args, {0, 0, 0}, {job->grid[0], job->grid[1], job->grid[2]}, &job->status,
+                   NULL, 0};
+    for (;;) {
+        int64_t first = __atomic_fetch_add(&job->next, job->chunk, __ATOMIC_RELAXED);
+        if (first >= job->total) break;
+        int64_t last = first + job->chunk < job->total ? first + job->chunk : job->total;
+        mt_run_range(&L, body, first, last);
+    }
+    mt_scratch_free(&L);
+}
+
+/* Decide how to run the launch, and run it. `cost`: nanoseconds per program; if it is not known
+ * beforehand, the first program is run and timed. */
+static inline int mt_run(mt_job *job, void (*work)(void *), double cost) {
+    job->total = (int64_t)job->grid[0] * job->grid[1] * job->grid[2];
+    int64_t left = job->total;
+    int threads = left > 1 ? mt_threads() : 1;
+    if (threads > 1 && cost <= 0.0) {
+        double start = mt_now_ns();
+        job->total = job->chunk = 1;
+        work(job);
+        cost = mt_now_ns() - start;
+        job->total = left--;
+        job->next = 1;
+    }
+    if (threads == 1 || left < 2 || cost * (double)left < MT_PARALLEL_NS) {
+        job->chunk = left;
+        work(job);
+        return job->status;
+    }
+    int64_t share = left / (8 * threads);
+    int64_t small = (int64_t)(MT_CHUNK_NS / cost);
+    job->chunk = share < small ? share : small;
+    if (job->chunk < 1) job->chunk = 1;
+    mt_rt->parallel(work, job, left < threads ? (unsigned)left : (unsigned)threads, 0);
+    return job->status;
+}
+
+#define MT_EXPORT __attribute__((visibility("default")))
+
+#define MT_ENTRY(body)                                                                             \
+    static void mt_work_body(void *job) { mt_work(job, body); }                                    \
+    MT_EXPORT int mt_entry(const int64_t *args, int32_t grid_x, int32_t grid_y, int32_t grid_z) {  \
+        if (grid_x <= 0 || grid_y <= 0 || grid_z <= 0) return MT_OK;                               \
+        mt_job job = {.args = args, .grid = {grid_x, grid_y, grid_z}};                             \
+        return mt_run(&job, mt_work_body, (double)(MT_PROGRAM_COST));                              \
+    }                                                                                              \
+    MT_EXPORT int mt_call(const int64_t *packed) {                                                 \
+        return mt_entry(packed + 3, (int32_t)packed[0], (int32_t)packed[1], (int32_t)packed[2]);   \
+    }                                                                                              \
+    MT_EXPORT void mt_attach(const mt_runtime *runtime) { mt_rt = runtime; }
+
+#endif

@@ -1,0 +1,396 @@
+/* Elementary functions of float and double.
+ *
+ * Every function is `static inline`.  Those named in the first part are free of branches and
+ * calls, so that a loop over arrays that calls them is vectorised; -ffast-math is neither needed
+ * nor allowed.  Infinities, NaN, subnormal numbers and signed zeros are right.  Those of the last
+ * part call the C library, one number at a time.
+ */
+#ifndef MT_MATH_H
+#define MT_MATH_H
+
+#include "mt_types.h"
+
+/* a * b + c in a polynomial: fused where the machine does that in one instruction. */
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__FP_FAST_FMA)
+#define MT_FMA_f32(a, b, c) __builtin_fmaf(a, b, c)
+#define MT_FMA_f64(a, b, c) __builtin_fma(a, b, c)
+#else
+#define MT_FMA_f32(a, b, c) ((a) * (b) + (c))
+#define MT_FMA_f64(a, b, c) ((a) * (b) + (c))
+#endif
+
+#include "mt_polynomials.h"
+
+/* ---- exact operations ---- */
+
+#define MT_EXACT_(type, F, suffix, bits, from_bits, sign)                                        \
+    MT_FN F mt_absf_##type(F x) { return __builtin_fabs##suffix(x); }                            \
+    MT_FN F mt_sqrt_##type(F x) { return __builtin_sqrt##suffix(x); }                            \
+    MT_FN F mt_fma_##type(F a, F b, F c) { return __builtin_fma##suffix(a, b, c); }              \
+    MT_FN F mt_floor_##type(F x) { return __builtin_floor##suffix(x); }                          \
+    MT_FN F mt_ceil_##type(F x) { return __builtin_ceil##suffix(x); }                            \
+    MT_FN F mt_trunc_##type(F x) { return __builtin_trunc##suffix(x); }                          \
+    MT_FN F mt_rint_##type(F x) { return __builtin_rint##suffix(x); }                            \
+    MT_FN F mt_nearbyint_##type(F x) { return __builtin_rint##suffix(x); }                       \
+    MT_FN F mt_roundeven_##type(F x) { return __builtin_rint##suffix(x); }                       \
+    MT_FN F mt_copysign_##type(F x, F y) {                                                       \
+        return from_bits((bits(x) & ~(sign)) | (bits(y) & (sign)));                              \
+    }                                                                                            \
+    /* Half away from zero. */                                                                   \
+    MT_FN F mt_round_##type(F x) {                                                               \
+        const F truncated = __builtin_trunc##suffix(x);                                          \
+        const F away = __builtin_fabs##suffix(x - truncated) >= (F)0.5 ? 1 : 0;                  \
+        return truncated + mt_copysign_##type(away, x);                                          \
+    }                                                                                            \
+    MT_FN F mt_fdim_##type(F x, F y) {                                                           \
+        const F difference = x - y;                                                              \
+        return x <= y ? 0 : difference;                                                          \
+    }                                                                                            \
+    MT_FN F mt_saturate_##type(F x) { return x > 0 ? (x < 1 ? x : 1) : 0; }                      \
+    MT_FN int32_t mt_isnan_##type(F x) { return x != x; }                                        \
+    MT_FN int32_t mt_isinf_##type(F x) {                                                         \
+        return __builtin_fabs##suffix(x) == __builtin_inf##suffix();                             \
+    }                                                                                            \
+    MT_FN int32_t mt_isfinite_##type(F x) {                                                      \
+        return __builtin_fabs##suffix(x) < __builtin_inf##suffix();                              \
+    }                                                                                            \
+    MT_FN int32_t mt_signbit_##type(F x) { return (bits(x) & (sign)) != 0; }
+
+MT_EXACT_(f32, float, f, mt_f32_bits, mt_bits_f32, 0x80000000u)
+MT_EXACT_(f64, double, , mt_f64_bits, mt_bits_f64, 0x8000000000000000u)
+
+/* ---- exponential functions ---- */
+
+/* Adding this rounds a small float to an integer, which is then in the lowest bits. */
+#define MT_ROUND_F32_ 0x1.8p23f
+#define MT_ROUND_F64_ 0x1.8p52
+
+/* 2^n for -126 <= n <= 127, and -1022 <= n <= 1023. */
+MT_FN float mt_pow2_f32_(int32_t n) { return mt_bits_f32((uint32_t)(n + 127) << 23); }
+MT_FN double mt_pow2_f64_(int64_t n) { return mt_bits_f64((uint64_t)(n + 1023) << 52); }
+
+/* y 2^n, rounded once, for 0.5 < y < 2 and an n up to twice as large. */
+MT_FN float mt_scale_f32_(float y, int32_t n) {
+    const int32_t half = n >> 1;
+    return y * mt_pow2_f32_(half) * mt_pow2_f32_(n - half);
+}
+MT_FN double mt_scale_f64_(double y, int64_t n) {
+    const int64_t half = (int64_t)((uint64_t)(n + 4096) >> 1) - 2048; /* AVX2 lacks n >> 1 */
+    return y * mt_pow2_f64_(half) * mt_pow2_f64_(n - half);
+}
+
+/* x = n log(2) + r with |r| <= log(2)/2. */
+typedef struct {
+    float r;
+    int32_t n;
+} mt_reduced_f32_;
+MT_FN mt_reduced_f32_ mt_reduce_exp_f32_(float x) {
+    const float shifted = MT_FMA_f32(x, 0x1.715476p+0f, MT_ROUND_F32_);
+    const float n = shifted - MT_ROUND_F32_;
+    const float r = MT_FMA_f32(n, -0x1.7f7d1cp-20f, MT_FMA_f32(n, -0x1.62e4p-1f, x));
+    return (mt_reduced_f32_){r, (int32_t)(mt_f32_bits(shifted) - mt_f32_bits(MT_ROUND_F32_))};
+}
+typedef struct {
+    double r;
+    int64_t n;
+} mt_reduced_f64_;
+MT_FN mt_reduced_f64_ mt_reduce_exp_f64_(double x) {
+    const double shifted = MT_FMA_f64(x, 0x1.71547652b82fep+0, MT_ROUND_F64_);
+    const double n = shifted - MT_ROUND_F64_;
+    const double r =
+        MT_FMA_f64(n, -0x1.a39ef35793c76p-33, MT_FMA_f64(n, -0x1.62e42feep-1, x));
+    return (mt_reduced_f64_){r, (int64_t)(mt_f64_bits(shifted) - mt_f64_bits(MT_ROUND_F64_))};
+}
+
+/* Beyond these arguments the result is 0 or infinity; NaN passes through. */
+#define MT_CLAMP_(x, low, high) ((x) < (low) ? (low) : (x) > (high) ? (high) : (x))
+
+MT_FN float mt_exp_f32(float x) {
+    const mt_reduced_f32_ a = mt_reduce_exp_f32_(MT_CLAMP_(x, -104.0f, 89.0f));
+    const float p = MT_FMA_f32(a.r * a.r, mt_poly_exp_f32_(a.r), a.r);
+    return mt_scale_f32_(1.0f + p, a.n);
+}
+MT_FN double mt_exp_f64(double x) {
+    const mt_reduced_f64_ a = mt_reduce_exp_f64_(MT_CLAMP_(x, -746.0, 710.0));
+    const double p = MT_FMA_f64(a.r * a.r, mt_poly_exp_f64_(a.r), a.r);
+    return mt_scale_f64_(1.0 + p, a.n);
+}
+
+MT_FN float mt_exp2_f32(float x) {
+    const float clamped = MT_CLAMP_(x, -151.0f, 129.0f);
+    const float shifted = clamped + MT_ROUND_F32_;
+    const float r = clamped - (shifted - MT_ROUND_F32_);
+    const int32_t n = (int32_t)(mt_f32_bits(shifted) - mt_f32_bits(MT_ROUND_F32_));
+    return mt_scale_f32_(MT_FMA_f32(r, mt_poly_exp2_f32_(r), 1.0f), n);
+}
+MT_FN double mt_exp2_f64(double x) {
+    const double clamped = MT_CLAMP_(x, -1076.0, 1025.0);
+    const double shifted = clamped + MT_ROUND_F64_;
+    const double r = (clamped - (shifted - MT_ROUND_F64_)) * 0x1.62e42fefa39efp-1;
+    const int64_t n = (int64_t)(mt_f64_bits(shifted) - mt_f64_bits(MT_ROUND_F64_));
+    return mt_scale_f64_(1.0 + MT_FMA_f64(r * r, mt_poly_exp_f64_(r), r), n);
+}
+
+MT_FN float mt_exp10_f32(float x) {
+    const float clamped = MT_CLAMP_(x, -46.0f, 39.0f);
+    const float shifted = MT_FMA_f32(clamped, 0x1.a934f0p+1f, MT_ROUND_F32_);
+    const float n = shifted - MT_ROUND_F32_;
+    const float r = MT_FMA_f32(n, -0x1.3509f8p-18f, MT_FMA_f32(n, -0x1.344p-2f, clamped));
+    const int32_t exponent = (int32_t)(mt_f32_bits(shifted) - mt_f32_bits(MT_ROUND_F32_));
+    return mt_scale_f32_(MT_FMA_f32(r, mt_poly_exp10_f32_(r), 1.0f), exponent);
+}
+
+/* With s = 2^(n - 1): exp(x) - 1 = 2 (s (exp(r) - 1) + (s - 1/2)). */
+MT_FN float mt_expm1_f32(float x) {
+    const mt_reduced_f32_ a = mt_reduce_exp_f32_(MT_CLAMP_(x, -18.0f, 89.0f));
+    const float p = MT_FMA_f32(a.r * a.r, mt_poly_expm1_f32_(a.r), a.r);
+    const float s = mt_pow2_f32_(a.n - 1);
+    const float scaled = 2.0f * MT_FMA_f32(p, s, s - 0.5f);
+    return a.n == 0 ? p : scaled;
+}
+MT_FN double mt_expm1_f64(double x) {
+    const mt_reduced_f64_ a = mt_reduce_exp_f64_(MT_CLAMP_(x, -38.0, 710.0));
+    const double p = MT_FMA_f64(a.r * a.r, mt_poly_exp_f64_(a.r), a.r);
+    const double s = mt_pow2_f64_(a.n - 1);
+    const double scaled = 2.0 * MT_FMA_f64(p, s, s - 0.5);
+    return a.n == 0 ? p : scaled;
+}
+
+/* 1 / (1 + exp(-x)), also where exp(-x) overflows. */
+#define MT_SIGMOID_(type, F, suffix)                                                              \
+    MT_FN F mt_sigmoid_##type(F x) {                                                             \
+        const F e = mt_exp_##type(-__builtin_fabs##suffix(x));                                   \
+        const F sum = 1 + e, lost = e - (sum - 1);                                               \
+        const F y = (x < 0 ? e : 1) / sum;                                                       \
+        return y - y * lost;                                                                     \
+    }
+MT_SIGMOID_(f32, float, f)
+MT_SIGMOID_(f64, double, )
+
+/* A polynomial near 0, elsewhere 1 - 2 / (exp(2|x|) + 1). */
+MT_FN float mt_tanh_f32(float x) {
+    const float magnitude = __builtin_fabsf(x), x2 = x * x;
+    const float near = MT_FMA_f32(magnitude * x2, mt_poly_tanh_f32_(x2), magnitude);
+    const mt_reduced_f32_ a = mt_reduce_exp_f32_(magnitude > 9.25f ? 18.5f : 2.0f * magnitude);
+    const float p = MT_FMA_f32(a.r * a.r, mt_poly_exp_f32_(a.r), a.r);
+    const float far = 1.0f - 2.0f / (MT_FMA_f32(p, mt_pow2_f32_(a.n), mt_pow2_f32_(a.n)) + 1.0f);
+    return mt_copysign_f32(magnitude < 0.625f ? near : far, x);
+}
+MT_FN double mt_tanh_f64(double x) {
+    const double magnitude = __builtin_fabs(x);
+    const double t = mt_expm1_f64(magnitude > 20.0 ? 40.0 : 2.0 * magnitude);
+    return mt_copysign_f64(t / (t + 2.0), x);
+}
+
+/* A polynomial below 1; above, 1 - exp of one, which loses nothing since erf > 0.84. */
+MT_FN float mt_erf_f32(float x) {
+    const float magnitude = __builtin_fabsf(x);
+    const float below = MT_FMA_f32(magnitude, mt_poly_erf_f32_(x * x), magnitude);
+    const float tail = mt_poly_erf_tail_f32_(magnitude > 4.0f ? 4.0f : magnitude);
+    const mt_reduced_f32_ a = mt_reduce_exp_f32_(-tail);
+    const float p = MT_FMA_f32(a.r * a.r, mt_poly_exp_f32_(a.r), a.r);
+    const float above = 1.0f - (1.0f + p) * mt_pow2_f32_(a.n);
+    return mt_copysign_f32(magnitude < 1.0f ? below : above, x);
+}
+
+/* ---- logarithms ---- */
+
+/* x = 2^e (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), for finite x > 0. */
+typedef struct {
+    float e, f;
+} mt_split_f32_;
+MT_FN mt_split_f32_ mt_split_log_f32_(float x) {
+    const int subnormal = x < 0x1p-126f;
+    const uint32_t u = mt_f32_bits(subnormal ? x * 0x1p23f : x) - 0x3f3504f3;
+    const float m = mt_bits_f32((u & 0x7fffff) + 0x3f3504f3);
+    const float e = (float)((int32_t)u >> 23) - (subnormal ? 23.0f : 0.0f);
+    return (mt_split_f32_){e, m - 1.0f};
+}
+typedef struct {
+    double e, f;
+} mt_split_f64_;
+MT_FN mt_split_f64_ mt_split_log_f64_(double x) {
+    const int subnormal = x < 0x1p-1022;
+    const uint64_t u =
+        mt_f64_bits(subnormal ? x * 0x1p52 : x) - 0x3fe6a09e667f3bcd + 0x3ff0000000000000;
+    const double m = mt_bits_f64((u & 0xfffffffffffff) + 0x3fe6a09e667f3bcd);
+    const double e = mt_bits_f64(0x4330000000000000 | (u >> 52)) - (0x1p52 + 1023.0);
+    return (mt_split_f64_){e - (subnormal ? 52.0 : 0.0), m - 1.0};
+}
+
+/* A logarithm's value y where x is positive and finite, and what it is elsewhere. */
+MT_FN float mt_log_special_f32_(float y, float x) {
+    const float finite = x < __builtin_inff() ? y : x;
+    const float below = x == 0 ? -__builtin_inff() : __builtin_nanf("");
+    return x > 0 ? finite : below;
+}
+MT_FN double mt_log_special_f64_(double y, double x) {
+    const double finite = x < __builtin_inf() ? y : x;
+    const double below = x == 0 ? -__builtin_inf() : __builtin_nan("");
+    return x > 0 ? finite : below;
+}
+
+/* e log(2) + log(1 + f). */
+MT_FN float mt_log_sum_f32_(float e, float f) {
+    const float f2 = f * f;
+    const float tail = MT_FMA_f32(f2 * f, mt_poly_log_f32_(f), e * 0x1.7f7d1cp-20f);
+    return MT_FMA_f32(e, 0x1.62e4p-1f, f + MT_FMA_f32(f2, -0.5f, tail));
+}
+MT_FN double mt_log_sum_f64_(double e, double f) {
+    const double s = f / (2.0 + f), z = s * s, half = 0.5 * f * f;
+    const double tail = MT_FMA_f64(s, half + z * mt_poly_log_f64_(z), e * 0x1.a39ef35793c76p-33);
+    return e * 0x1.62e42feep-1 - ((half - tail) - f);
+}
+
+MT_FN float mt_log_f32(float x) {
+    const mt_split_f32_ a = mt_split_log_f32_(x);
+    return mt_log_special_f32_(mt_log_sum_f32_(a.e, a.f), x);
+}
+MT_FN double mt_log_f64(double x) {
+    const mt_split_f64_ a = mt_split_log_f64_(x);
+    return mt_log_special_f64_(mt_log_sum_f64_(a.e, a.f), x);
+}
+MT_FN float mt_log2_f32(float x) {
+    const mt_split_f32_ a = mt_split_log_f32_(x);
+    return mt_log_special_f32_(MT_FMA_f32(a.f, mt_poly_log2_f32_(a.f), a.e), x);
+}
+MT_FN float mt_log10_f32(float x) {
+    const mt_split_f32_ a = mt_split_log_f32_(x);
+    const float tail = MT_FMA_f32(a.f, mt_poly_log10_f32_(a.f), a.e * 0x1.3509f8p-18f);
+    return mt_log_special_f32_(MT_FMA_f32(a.e, 0x1.344p-2f, tail), x);
+}
+
+/* What 1 + x loses by rounding is added to f, scaled like it. */
+MT_FN float mt_log1p_f32(float x) {
+    const float u = 1.0f + x, lost = x - (u - 1.0f);
+    const mt_split_f32_ a = mt_split_log_f32_(u);
+    const float scale = mt_pow2_f32_(-(int32_t)(a.e > 30.0f ? 30.0f : a.e));
+    const float y = mt_log_sum_f32_(a.e, MT_FMA_f32(lost, scale, a.f));
+    return u == 1.0f ? x : mt_log_special_f32_(y, u);
+}
+
+/* ---- trigonometric functions ---- */
+
+/* x = n pi/2 + r with |r| <= pi/4, and n modulo 4, for any x: Payne and Hanek's reduction
+ * (1983).  x is an integer M of 24 bits times a power of two, whose 2/pi multiple modulo 4 comes
+ * from a table; r is good to 2^-57 of a quadrant, and no float is nearer than 2^-33 to one's
+ * boundary.  Floats below 2^-30 are their own sine. */
+MT_FN mt_reduced_f32_ mt_reduce_sin_f32_(float x) {
+    const uint32_t u = mt_f32_bits(x) & 0x7fffffff;
+    const int32_t exponent = (int32_t)(u >> 23) - (127 - 30);
+    const int64_t entry = exponent < 0 ? 0 : exponent > 157 ? 157 : exponent;
+    const double significand = (double)(int32_t)((u & 0x7fffff) | 0x800000);
+    const double product = significand * mt_two_over_pi_upper_[entry];
+    const double shifted = product + MT_ROUND_F64_;
+    const double turn = MT_FMA_f64(significand, mt_two_over_pi_lower_[entry],
+                                   product - (shifted - MT_ROUND_F64_));
+    const float r = (float)(turn * 0x1.921fb54442d18p+0);
+    const int32_t n = (int32_t)(uint32_t)mt_f64_bits(shifted);
+    return (mt_reduced_f32_){x < 0 ? -r : r, x < 0 ? -n : n};
+}
+/* sin(r + n pi/2). */
+MT_FN float mt_sin_quadrant_(float r, int32_t n) {
+    const float r2 = r * r;
+    const float s = MT_FMA_f32(r * r2, mt_poly_sin_f32_(r2), r);
+    const float c = MT_FMA_f32(r2, MT_FMA_f32(r2, mt_poly_cos_f32_(r2), -0.5f), 1.0f);
+    const float y = n & 1 ? c : s;
+    return mt_bits_f32(mt_f32_bits(y) ^ (uint32_t)(n & 2) << 30);
+}
+MT_FN float mt_sin_f32(float x) {
+    const mt_reduced_f32_ a = mt_reduce_sin_f32_(x);
+    const float y = mt_sin_quadrant_(a.r, a.n);
+    return __builtin_fabsf(x) < 0x1p-30f ? x : y + (x - x);
+}
+MT_FN float mt_cos_f32(float x) {
+    const mt_reduced_f32_ a = mt_reduce_sin_f32_(x);
+    const float y = mt_sin_quadrant_(a.r, a.n + 1);
+    return __builtin_fabsf(x) < 0x1p-30f ? 1.0f : y + (x - x);
+}
+
+/* ---- powers ---- */
+
+/* Two roundings: within 1 ulp. */
+MT_FN float mt_rsqrt_f32(float x) { return 1.0f / __builtin_sqrtf(x); }
+MT_FN double mt_rsqrt_f64(double x) { return 1.0 / __builtin_sqrt(x); }
+
+/* 2^(y log2|x|) in double; then what IEEE 754 says about signs and special numbers. */
+MT_FN float mt_pow_f32(float x, float y) {
+    const float magnitude = __builtin_fabsf(x);
+    const mt_split_f64_ a = mt_split_log_f64_(magnitude);
+    const double s = a.f / (2.0 + a.f);
+    double exponent = MT_FMA_f64(s, mt_poly_pow_log2_f64_(s * s), a.e);
+    exponent = magnitude == 0 ? -__builtin_inf() : exponent;
+    exponent = magnitude == __builtin_inff() ? __builtin_inf() : exponent;
+    const double t = (double)y * exponent;
+    const double clamped = MT_CLAMP_(t, -160.0, 160.0);
+    const double shifted = clamped + MT_ROUND_F64_;
+    const double r = clamped - (shifted - MT_ROUND_F64_);
+    const int64_t n = (int64_t)(mt_f64_bits(shifted) - mt_f64_bits(MT_ROUND_F64_));
+    float power = (float)(mt_poly_pow_exp2_f64_(r) * mt_pow2_f64_(n));
+    power = magnitude == 1.0f ? 1.0f : power;
+
+    const int integer = __builtin_rintf(y) == y;
+    const int odd = integer & (__builtin_rintf(0.5f * y) != 0.5f * y);
+    power = odd ? mt_copysign_f32(power, x) : power;
+    power = (x < 0) & (magnitude < __builtin_inff()) & !integer ? __builtin_nanf("") : power;
+    power = (x != x) | (y != y) ? x + y : power;
+    return (x == 1.0f) | (y == 0) ? 1.0f : power;
+}
+
+/* ---- the C library's ---- */
+
+#define MT_LIBM1_F32_(name) MT_FN float mt_##name##_f32(float x) { return __builtin_##name##f(x); }
+#define MT_LIBM1_F64_(name) MT_FN double mt_##name##_f64(double x) { return __builtin_##name(x); }
+#define MT_LIBM1_(name) MT_LIBM1_F32_(name) MT_LIBM1_F64_(name)
+#define MT_LIBM2_(name)                                                                          \
+    MT_FN float mt_##name##_f32(float x, float y) { return __builtin_##name##f(x, y); }          \
+    MT_FN double mt_##name##_f64(double x, double y) { return __builtin_##name(x, y); }
+
+MT_LIBM1_F64_(exp10)
+MT_LIBM1_F64_(log2)
+MT_LIBM1_F64_(log10)
+MT_LIBM1_F64_(log1p)
+MT_LIBM1_F64_(sin)
+MT_LIBM1_F64_(cos)
+MT_LIBM1_(tan)
+MT_LIBM1_(asin)
+MT_LIBM1_(acos)
+MT_LIBM1_(atan)
+MT_LIBM1_(sinh)
+MT_LIBM1_(cosh)
+MT_LIBM1_(asinh)
+MT_LIBM1_(acosh)
+MT_LIBM1_(atanh)
+MT_LIBM1_F64_(erf)
+MT_LIBM1_(erfc)
+MT_LIBM1_(cbrt)
+MT_LIBM1_(lgamma)
+MT_LIBM1_(tgamma)
+MT_LIBM1_(logb)
+MT_LIBM1_(j0)
+MT_LIBM1_(j1)
+MT_LIBM1_(y0)
+MT_LIBM1_(y1)
+MT_FN double mt_pow_f64(double x, double y) { return __builtin_pow(x, y); }
+MT_LIBM2_(atan2)
+MT_LIBM2_(hypot)
+MT_LIBM2_(fmod)
+MT_LIBM2_(remainder)
+MT_LIBM2_(nextafter)
+
+MT_FN float mt_remf_f32(float x, float y) { return __builtin_fmodf(x, y); }
+MT_FN double mt_remf_f64(double x, double y) { return __builtin_fmod(x, y); }
+
+#define MT_WITH_INTEGER_(type, F, suffix)                                                        \
+    MT_FN F mt_ldexp_##type(F x, int32_t n) { return __builtin_ldexp##suffix(x, n); }            \
+    MT_FN F mt_scalbn_##type(F x, int32_t n) { return __builtin_ldexp##suffix(x, n); }           \
+    MT_FN F mt_jn_##type(int32_t n, F x) { return __builtin_jn##suffix(n, x); }                  \
+    MT_FN F mt_yn_##type(int32_t n, F x) { return __builtin_yn##suffix(n, x); }                  \
+    MT_FN F mt_powi_##type(F x, int32_t n) { return mt_pow_##type(x, (F)n); }                    \
+    MT_FN int32_t mt_ilogb_##type(F x) { return __builtin_ilogb##suffix(x); }                    \
+    MT_FN int64_t mt_llrint_##type(F x) { return mt_##type##_to_i64(mt_rint_##type(x)); }        \
+    MT_FN int64_t mt_llround_##type(F x) { return mt_##type##_to_i64(mt_round_##type(x)); }
+MT_WITH_INTEGER_(f32, float, f)
+MT_WITH_INTEGER_(f64, double, )
+
+#endif

@@ -1,0 +1,143 @@
+"""Loading a compiled kernel and calling it: threads, argument slots, prepared launches.
+
+A call goes through ctypes, which releases the GIL, and hands over one block of 8-byte slots:
+the grid, then the arguments. `include/mt_launch.h` is the other side.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import functools
+import os
+import re
+import struct
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+# struct formats of one 8-byte slot, by Triton's name of the argument's type. A narrow integer is
+# padded, so that struct refuses a value that does not fit.
+SLOT_FORMATS = {
+    "i1": "?7x", "u1": "?7x", "i8": "b7x", "u8": "B7x", "i16": "h6x", "u16": "H6x",
+    "i32": "i4x", "u32": "I4x", "i64": "q", "u64": "Q",
+    "fp16": "d", "bf16": "d", "fp32": "d", "f32": "d", "fp64": "d",
+}  # fmt: skip
+
+STATUS_MESSAGES = {1: "a device_assert failed in kernel {name}; standard error tells which"}
+
+
+class KernelError(RuntimeError):
+    """A kernel ended with an error, such as a failed `tl.device_assert`."""
+
+
+class Runtime(ctypes.Structure):
+    """`mt_runtime` of mt_launch.h: what a loaded kernel needs from this process."""
+
+    _fields_ = [
+        ("parallel", ctypes.c_void_p),
+        ("max_threads", ctypes.c_void_p),
+        ("enter_thread", ctypes.CFUNCTYPE(None)),
+        ("serial", ctypes.c_int32),
+    ]
+
+
+def _openmp_candidates() -> Iterable[str]:
+    """Paths of OpenMP libraries: first what this process (that is, torch) has loaded already.
+
+    A second thread pool beside torch's would make both slow.
+    """
+    with open("/proc/self/maps") as file:
+        paths = sorted({line.split(maxsplit=5)[-1].strip() for line in file if ".so" in line})
+    yield from (path for path in paths if re.search(r"/lib(gomp|iomp5|omp)\b[^/]*\.so", path))
+    if name := ctypes.util.find_library("gomp"):
+        yield name
+
+
+@functools.cache
+def runtime() -> Runtime:
+    """The process's `mt_runtime`. Without any OpenMP library, kernels run on one thread."""
+    result = Runtime()
+    for path in _openmp_candidates():
+        try:
+            library = ctypes.CDLL(path)
+            parallel, max_threads = library.GOMP_parallel, library.omp_get_max_threads
+        except (OSError, AttributeError):
+            continue
+        result.parallel = ctypes.cast(parallel, ctypes.c_void_p).value
+        result.max_threads = ctypes.cast(max_threads, ctypes.c_void_p).value
+        result.enter_thread = ctypes.CFUNCTYPE(None)(
+            functools.partial(_follow_torch, library.omp_set_num_threads, max_threads)
+        )
+        break
+    os.register_at_fork(after_in_child=_stay_serial)
+    return result
+
+
+def _follow_torch(set_threads: Callable[[int], None], max_threads: Callable[[], int]) -> None:
+    """Give the calling thread torch's number of threads, which OpenMP keeps for each thread."""
+    if torch := sys.modules.get("torch"):
+        threads = torch.get_num_threads()
+        if max_threads() != threads:
+            set_threads(threads)
+
+
+def _stay_serial() -> None:
+    """In a forked child OpenMP's threads are gone, and waiting for them would never end."""
+    runtime().serial = 1
+
+
+class Library:
+    """A loaded kernel. `call(block)` runs it; `block` is what `pack` returns."""
+
+    def __init__(self, path: str, name: str):
+        self.name = name
+        self.handle = ctypes.CDLL(path)
+        self.handle.mt_attach(ctypes.byref(runtime()))
+        self.call = self.handle.mt_call
+        self.call.argtypes = (ctypes.c_char_p,)
+        self.call.restype = ctypes.c_int
+        self.address = ctypes.cast(self.handle.mt_entry, ctypes.c_void_p).value
+
+    def error(self, status: int) -> KernelError:
+        """The exception for a status other than 0."""
+        message = STATUS_MESSAGES.get(status, "kernel {name} failed with status {status}")
+        return KernelError(message.format(name=self.name, status=status))
+
+
+def slot_format(ty: str) -> str:
+    """The struct format of one argument of Triton type `ty`, for example "*fp32" or "i32"."""
+    return "q" if ty.startswith("*") else SLOT_FORMATS[ty]
+
+
+def packer(types: Sequence[str]) -> Callable[..., bytes]:
+    """A function `pack(grid_x, grid_y, grid_z, *values)` for arguments of these Triton types."""
+    return struct.Struct("<3q" + "".join(map(slot_format, types))).pack
+
+
+class PreparedKernel:
+    """A compiled kernel bound to its argument types, to be launched with raw numbers."""
+
+    __slots__ = ("_call", "_library", "_pack", "compiled", "types")
+
+    def __init__(self, library: Library, types: Sequence[str], compiled: Any):
+        self._library = library
+        self._call = library.call
+        self._pack = packer(types)
+        self.types = tuple(types)
+        self.compiled = compiled
+
+    def launch(self, grid: tuple[int, int, int], values: Sequence[int | float]) -> None:
+        """Run the kernel and wait for it.
+
+        Args:
+            grid: number of programs along x, y, z.
+            values: one number for each run-time argument, in the kernel's order: the address for
+                a pointer. They are not checked against the memory they point to.
+
+        Raises:
+            struct.error: a value does not fit its argument's type, or there are too many or few.
+            KernelError: a `tl.device_assert` failed.
+        """
+        if status := self._call(self._pack(*grid, *values)):
+            raise self._library.error(status)

@@ -1,0 +1,483 @@
+"""Loop planning: which operations of a block share which loop nest.
+
+Only some operations need loops of their own making: those with effects, reductions and scans, and
+blocks kept in memory. Everything else is computed element by element inside the loops of whoever
+asks for it (`analysis.is_lazy`). The plan of a block is a list of steps in program order:
+
+- a `Scalar` operation, one statement;
+- a `Group`: loops over the leading dimensions ("rows") around a sequence of `Stage`s, each one
+  inner loop (or one statement per row). Softmax over rows is one group of three stages: the
+  maximum, the exponentials and their sum, the quotient and the store;
+- a `Whole` operation: control flow, products and what else works on complete blocks.
+
+A lazily computed block is kept in memory (a `Keep` task) where computing it again would cost more
+than reading it back, or where memory that it was loaded from changes before it is used. Which
+blocks those are turns out while planning, so planning is repeated until nothing is added.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from . import analysis
+from .ir import Block, Op, Tensor, Value
+from .poly import Poly
+from .views import ZERO, Index, is_view, source_index
+
+RECOMPUTE_COST = 3  # keep a block that several loops use and that costs more than this
+LOOP_COST = 1  # the same for one that a loop's body uses again and again
+
+
+@dataclass(eq=False)
+class Task:
+    """Something a loop nest is made for.
+
+    ``op`` is the operation, or None to store ``value`` into the array ``target`` (a kept block,
+    or one that a loop carries). ``shape`` is the domain; ``index`` the element of it that the
+    loops are at.
+    """
+
+    op: Op | None
+    position: int
+    shape: tuple[int, ...]
+    value: Value | None = None
+    target: Value | None = None
+    index: Index = ()
+    loads: dict[tuple[Op, Index], None] = field(default_factory=dict)
+
+    @property
+    def operands(self) -> list[Value]:
+        return [self.value] if self.op is None else self.op.operands
+
+    @property
+    def axis(self) -> int | None:
+        """The axis of a reduction or scan."""
+        return self.op.attributes["axis"] if self.op and self.op.name in analysis.REDUCTIONS else None
+
+
+@dataclass(eq=False)
+class Stage:
+    """One inner loop of ``extent`` elements, or one statement per row where it is None."""
+
+    extent: int | None
+    tasks: list[Task] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Group:
+    """Loops over ``outer`` around ``stages``."""
+
+    outer: tuple[int, ...]
+    stages: list[Stage] = field(default_factory=list)
+
+    @property
+    def extents(self) -> dict[str, int]:
+        return {f"i{d}": extent for d, extent in enumerate(self.outer)}
+
+
+@dataclass(eq=False)
+class ScalarStep:
+    op: Op
+
+
+@dataclass(eq=False)
+class WholeStep:
+    op: Op
+
+
+Step = ScalarStep | WholeStep | Group
+
+
+@dataclass
+class Plan:
+    """Steps of one block; ``arrays`` are the blocks that live in memory, and whether only one
+    row of each is needed at a time."""
+
+    steps: list[Step]
+    arrays: dict[Value, bool]
+
+
+def plan_block(
+    block: Block,
+    carried: dict[Value, Value],
+    assigned: dict[Value, list[Value]],
+    memory: set[Value],
+) -> Plan:
+    """Plans a block.
+
+    ``carried`` maps what enclosing loops advance to its initial value; ``assigned`` maps operands
+    of the terminator to the arrays they go to; ``memory`` are the blocks that are in memory when
+    this one starts.
+    """
+    keep: set[Value] = set()
+    while True:
+        planner = _Planner(block, carried, assigned, keep, memory)
+        plan = planner.run()
+        if not planner.missing:
+            return plan
+        keep |= planner.missing
+
+
+def reversed_rows(task: Task) -> bool:
+    """True for a scan from the last row to the first."""
+    if task.op is None or not task.op.attributes.get("reverse"):
+        return False
+    return task.index[task.axis] != Poly.symbol("j")
+
+
+class _Planner:
+    def __init__(self, block, carried, assigned, keep, memory):
+        self.block = block
+        self.memory = memory
+        self.carried = carried
+        self.assigned = assigned
+        self.keep = keep
+        self.missing: set[Value] = set()
+        self.steps: list[Step] = []
+        self.group: Group | None = None
+        self.position = {op: n for n, op in enumerate(block.ops)}
+        self.writes: list[tuple[Op, int]] = []
+        # Where each block in memory is produced: its group, stage and the index it is stored at.
+        self.produced: dict[Value, tuple[Group | None, Stage | None, Index | None]] = {}
+        self.row_only: dict[Value, bool] = {}
+        self.first_use: dict[Value, object] = {}
+        self.costs: dict[Value, int] = {}
+
+    def run(self) -> Plan:
+        for op in self.block.ops:
+            self.visit(op)
+        return Plan(self.steps, self.row_only)
+
+    # One operation
+
+    def visit(self, op: Op) -> None:
+        shaped = any(isinstance(v.type, Tensor) for v in op.operands + op.results)
+        if op.name in analysis.CONTROL | analysis.WHOLE_BLOCK:
+            self.whole(op)
+        elif op is self.block.terminator:
+            self.terminate(op)
+        elif not shaped:
+            self.scalar(op)
+        elif op.name in analysis.EFFECTS or op.name in analysis.REDUCTIONS and not is_view(op):
+            self.task(op)
+        else:
+            for result in op.results:
+                if result in self.keep:
+                    self.add(Task(None, self.position[op], result.shape, result, result))
+                elif not isinstance(result.type, Tensor):
+                    self.scalar(op)
+
+    def scalar(self, op: Op) -> None:
+        """A scalar operation joins the steps before an open group that it does not need."""
+        depends = self.group and any(self.in_group(v) for v in op.operands)
+        if depends or op.name in analysis.EFFECTS or self.reads_group(op):
+            self.close()
+        if op.name in analysis.WRITES:
+            self.writes.append((op, self.position[op]))
+        step = ScalarStep(op)
+        if self.group:
+            self.steps.insert(len(self.steps) - 1, step)
+            return
+        self.steps.append(step)
+
+    def reads_group(self, op: Op) -> bool:
+        """True for a scalar read from a block, or from memory that the open group may write."""
+        if op.name == "tt.unsplat":
+            return True
+        if op.name != "tt.load" or self.group is None:
+            return False
+        return any(self.of_group(w) and self.may_alias(op, w) for w, _ in self.writes)
+
+    def in_group(self, value: Value) -> bool:
+        """True where a scalar is computed by the open group (a reduction of a whole block)."""
+        return value in self.produced and self.produced[value][0] is self.group
+
+    def task(self, op: Op) -> None:
+        shape = next(v.shape for v in op.operands if isinstance(v.type, Tensor))
+        self.add(Task(op, self.position[op], shape))
+        if op.name in analysis.WRITES:
+            self.writes.append((op, self.position[op]))
+
+    def terminate(self, op: Op) -> None:
+        for value in op.operands:
+            for target in self.assigned.get(value, ()):
+                self.add(Task(None, self.position[op], value.shape, value, target))
+        self.close()
+        self.steps.append(WholeStep(op))
+
+    def whole(self, op: Op) -> None:
+        position = self.position[op]
+        self.assign_first(op)
+        self.close()
+        used = op.operands[:2] if op.name == "tt.dot" else op.operands
+        used = [*used, *analysis.used_from_outside(op)]
+        inside = list(analysis.writes(op))
+        for value in used:
+            if isinstance(value.type, Tensor):
+                self.use_whole(value, op, position, inside)
+        self.close()
+        self.steps.append(WholeStep(op))
+        self.writes += [(write, position) for write in inside]
+        for result in op.results:
+            if isinstance(result.type, Tensor):
+                self.produced[result] = (None, None, None)
+                if op.name != "scf.for":
+                    self.row_only[result] = False
+
+    def assign_first(self, op: Op) -> None:
+        """Stores the initial values of the blocks that a loop carries or a product adds to."""
+        if op.name == "tt.dot":
+            in_place = analysis.accumulates_in_place(self.block, op)
+            pairs = [] if in_place else [(op.operands[2], op.result)]
+        elif op.name in ("scf.for", "scf.while"):
+            pairs = analysis.carried_blocks(op)
+        else:
+            return
+        for initial, target in pairs:
+            self.add(Task(None, self.position[op], initial.shape, initial, target))
+
+    def use_whole(self, value: Value, op: Op, position: int, inside: list[Op]) -> None:
+        """An operation that works on complete blocks, perhaps again and again, uses ``value``."""
+        direct = value in op.operands
+        if op.name in analysis.WHOLE_BLOCK and value not in self.keep and analysis.is_lazy(value):
+            if op.name != "tt.dot" or not analysis.is_strided_load(value):
+                self.require(value)
+                return
+        task = Task(None, position, value.shape, value)
+        index = tuple(Poly.symbol(f"w{d}") for d in range(len(value.shape)))
+        self.trace(task, value, index, op, None, whole=not direct, inside=inside)
+
+    def require(self, value: Value) -> None:
+        if value not in self.keep and analysis.is_lazy(value):
+            self.missing.add(value)
+
+    # Placing a task
+
+    def close(self) -> None:
+        self.group = None
+
+    def add(self, task: Task) -> None:
+        domain = [e for d, e in enumerate(task.shape) if e > 1 or d == task.axis] or [1]
+        row_axis = task.axis is not None
+        group = self.group
+        if group and self.fits(task, domain, row_axis):
+            return
+        self.close()
+        self.group = Group(tuple(domain[:-1]))
+        self.steps.append(self.group)
+        self.set_index(task, domain, domain[-1])
+        self.place(task, Stage(domain[-1]))
+
+    def fits(self, task: Task, domain: list[int], row_axis: bool) -> bool:
+        """Places the task in the open group if it may run row by row with what is there."""
+        group = self.group
+        if group.outer and tuple(domain) == group.outer and not row_axis:
+            extent = None
+        elif tuple(domain[:-1]) == group.outer:
+            extent = domain[-1]
+        else:
+            return False
+        self.set_index(task, domain, extent)
+        if reversed_rows(task) or any(reversed_rows(t) for t in group.stages[-1].tasks):
+            return False
+        needs = self.needs(task)
+        if needs == "group":
+            return False
+        last = group.stages[-1]
+        if extent is None and needs != "stage" and last.extent is not None:
+            row = Stage(None)
+            group.stages.insert(len(group.stages) - 1, row)
+            self.place(task, row)
+            return True
+        scans = any(t.op and t.op.name == "tt.scan" for t in [task, *last.tasks])
+        same = last.extent == extent and needs != "stage" and not scans
+        self.place(task, last if same else Stage(extent))
+        return True
+
+    def set_index(self, task: Task, domain: list[int], extent: int | None) -> None:
+        names = [f"i{d}" for d in range(len(domain))]
+        if extent is not None:
+            names[-1] = "j"
+        variables = iter(names)
+        task.index = tuple(
+            Poly.symbol(next(variables)) if e > 1 or d == task.axis else ZERO
+            for d, e in enumerate(task.shape)
+        )
+
+    def place(self, task: Task, stage: Stage) -> None:
+        if stage not in self.group.stages:
+            self.group.stages.append(stage)
+        stage.tasks.append(task)
+        for value in task.operands:
+            self.trace(task, value, task.index, stage, self.group)
+        results = task.op.results if task.op else [task.target]
+        for result in results:
+            index: Index | None = task.index
+            if task.axis is not None and task.op.name == "tt.reduce":
+                inner = task.index[task.axis] == Poly.symbol("j")
+                index = task.index[: task.axis] + task.index[task.axis + 1 :] if inner else None
+            elif task.axis is not None and task.op.attributes.get("reverse"):
+                index = None
+            self.produced[result] = (self.group, stage, index)
+            if isinstance(result.type, Tensor):
+                self.row_only.setdefault(result, index is not None and task.target is task.value)
+
+    # What a task needs
+
+    def needs(self, task: Task) -> str:
+        """``"group"``/``"stage"`` where the task needs a complete block/row of the open group."""
+        answer = ""
+        last = self.group.stages[-1]
+        extents = self.extents(task)
+        pending = [(v, task.index if v.shape else ()) for v in task.operands]
+        seen = set()
+        loads = []
+        while pending:
+            value, index = pending.pop()
+            if (value, index) in seen:
+                continue
+            seen.add((value, index))
+            if value in self.produced:
+                group, stage, stored = self.produced[value]
+                if group is not self.group:
+                    continue
+                if stored is None:
+                    return "group"
+                if index != stored:
+                    rows = [(a, b) for a, b in zip(index, stored, strict=True) if b != Poly.symbol("j")]
+                    if any(a != b for a, b in rows):
+                        return "group"
+                    answer = "stage"
+                elif stage is last and not self.elementwise(value, index):
+                    answer = "stage"
+                continue
+            if value.op and value.op.name == "tt.load":
+                loads.append((value.op, index))
+            pending += self.operands_at(value, index, extents)
+        own = [(w, p) for w, p in self.writes if self.of_group(w)]
+        for write, position in own:
+            aliasing = [ld for ld, _ in loads if self.may_alias(ld, write)]
+            if any(self.position.get(ld, -1) > position for ld in aliasing):
+                return "group"
+            if task.op and task.op.name in analysis.WRITES and self.same_root(task.op, write):
+                if task.op.operands[0] is not write.operands[0]:
+                    return "group"
+        return answer
+
+    def elementwise(self, value: Value, index: Index) -> bool:
+        """True where the stored element can be used in the very loop that stores it."""
+        op = value.op
+        return "j" in {s for p in index for s in p.symbols} and (
+            op is None or op.name != "tt.reduce"
+        )
+
+    def of_group(self, write: Op) -> bool:
+        return any(t.op is write for stage in self.group.stages for t in stage.tasks)
+
+    def operands_at(self, value: Value, index: Index, extents) -> list[tuple[Value, Index]]:
+        """The elements that one element of a lazily computed block is computed from."""
+        if value in self.carried:
+            initial = self.carried[value]
+            return [(initial, index)] if initial is not None else []
+        op = value.op
+        if op is None or not isinstance(value.type, Tensor) or not analysis.is_lazy(value):
+            return []
+        if is_view(op):
+            return [(op.operands[0], source_index(op, index, extents))]
+        if op.name == "tt.join":
+            return [(operand, index[:-1]) for operand in op.operands]
+        if op.name == "tt.split":
+            return [(op.operands[0], (*index, Poly.constant(op.results.index(value))))]
+        if op.name == "tt.gather":
+            self.require(op.operands[0])
+            anywhere = tuple(Poly.symbol("anywhere") for _ in index)
+            return [(op.operands[0], anywhere), (op.operands[1], index)]
+        return [(operand, index) for operand in op.operands if isinstance(operand.type, Tensor)]
+
+    def extents(self, task: Task) -> dict[str, int]:
+        extents = {}
+        for position, extent in zip(task.index, task.shape, strict=False):
+            for symbol in position.symbols:
+                extents[symbol] = extent
+        return extents
+
+    def trace(self, task, value, index, stage, group, whole=False, inside=()) -> None:
+        """Follows what computing ``task`` demands; notes what has to be kept in memory for it."""
+        extents = self.extents(task)
+        variables = {v for v, e in extents.items() if e > 1}
+        pending = [(value, index)]
+        seen = set()
+        while pending:
+            value, index = pending.pop()
+            if (value, index) in seen or not isinstance(value.type, Tensor):
+                continue
+            seen.add((value, index))
+            if value in self.memory:
+                continue
+            if value in self.produced:
+                if self.produced[value][0] is not group or group is None:
+                    self.row_only[value] = False
+                continue
+            op = value.op
+            if op is None or not analysis.is_lazy(value):
+                if value in self.carried:
+                    pending += self.operands_at(value, index, extents)
+                continue
+            if op not in self.position:
+                pass
+            elif self.worth_keeping(value, index, variables, stage, group, whole):
+                self.require(value)
+                continue
+            if op.name == "tt.load":
+                task.loads[op, index] = None
+                if op in self.position and self.overwritten(op, task, inside):
+                    self.require(value)
+                    continue
+            pending += self.operands_at(value, index, extents)
+
+    def worth_keeping(self, value, index, variables, stage, group, whole) -> bool:
+        cost = self.cost(value)
+        if whole:
+            return cost > LOOP_COST
+        used = {s for p in index for s in p.symbols}
+        if group is None or cost <= RECOMPUTE_COST:
+            return False
+        if "j" not in used:
+            stage = group  # computed once per row, for all stages
+        if variables - used and "j" in used:
+            return True
+        first = self.first_use.setdefault(value, stage)
+        return first is not stage
+
+    def cost(self, value: Value) -> int:
+        """Cost of one element, all operands that are not in memory included (each once)."""
+        if value not in self.costs:
+            total, pending, seen = 0, [value], set()
+            while pending:
+                current = pending.pop()
+                if current in seen or current in self.keep or not analysis.is_lazy(current):
+                    continue
+                seen.add(current)
+                if isinstance(current.type, Tensor):
+                    total += analysis.own_cost(current.op)
+                    pending += current.op.operands
+            self.costs[value] = total
+        return self.costs[value]
+
+    # Memory
+
+    def overwritten(self, load: Op, task: Task, inside) -> bool:
+        """True where memory that ``load`` reads may change between its place and the task."""
+        start = self.position[load]
+        writes = [w for w, p in self.writes if start < p < task.position] + list(inside)
+        if task.op and task.op.name in analysis.WRITES and load.operands[0] is not task.op.operands[0]:
+            writes.append(task.op)
+        return any(self.may_alias(load, write) for write in writes)
+
+    def may_alias(self, load: Op, write: Op) -> bool:
+        mine, theirs = (analysis.root(op.operands[0], self.carried) for op in (load, write))
+        return mine is theirs or mine is None or theirs is None or write.name in analysis.ATOMICS
+
+    def same_root(self, a: Op, b: Op) -> bool:
+        mine, theirs = (analysis.root(op.operands[0], self.carried) for op in (a, b))
+        return mine is theirs or mine is None or theirs is None

@@ -1,0 +1,171 @@
+"""The system's C compiler: finding it, naming its version and this processor, and compiling with it.
+
+One function does the work, `compile_c`: C text in, the bytes of a shared object out. Everything
+that can change those bytes apart from the text (compiler, flags, processor, headers) is in
+`fingerprint`, which the kernel cache uses as part of its key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+INCLUDE_DIR = Path(__file__).parent / "include"
+PACKAGE_DIR = Path(__file__).parent
+
+# A kernel compiles in well under a second; minutes mean that the compiler is stuck.
+TIME_LIMIT_S = 300.0
+
+# -fno-math-errno and -fno-trapping-math change no value: they allow sqrtf to become one
+# instruction and comparisons to become masks. -fno-strict-aliasing because one scratch buffer
+# holds tiles of different types; -fwrapv because integer arithmetic in Triton wraps around.
+FLAGS = (
+    "-std=gnu11", "-O3", "-fPIC", "-shared", "-pipe", "-s", "-fvisibility=hidden",
+    "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing", "-fwrapv", "-fopenmp-simd",
+    "-Wno-psabi", "-Wno-unknown-pragmas",
+)  # fmt: skip
+
+
+class NoCompilerError(RuntimeError):
+    """There is no C compiler on this machine."""
+
+
+class CompileError(RuntimeError):
+    """The C compiler failed; the message holds its command and what it printed."""
+
+
+@functools.lru_cache
+def find_compiler() -> tuple[str, ...]:
+    """The command that runs the C compiler, as an argument list.
+
+    In this order: the environment variable `CC` (which may hold arguments), `gcc`, `clang`, `cc`,
+    and the `ziglang` Python package.
+
+    Raises:
+        NoCompilerError: none of them is there.
+    """
+    if command := shlex.split(os.environ.get("CC", "")):
+        if shutil.which(command[0]) is None:
+            raise NoCompilerError(f"CC is set to {command[0]!r}, which is not an executable")
+        return tuple(command)
+    for name in ("gcc", "clang", "cc"):
+        if path := shutil.which(name):
+            return (path,)
+    if importlib.util.find_spec("ziglang"):
+        return (sys.executable, "-m", "ziglang", "cc")
+    raise NoCompilerError(
+        "Triton kernels run on a CPU as compiled C, and no C compiler was found. Install one "
+        "(`apt install gcc`, or `pip install ziglang`, which needs no root) or name one in CC. To "
+        "debug kernels without a compiler, set TRITON_INTERPRET=1 before importing triton."
+    )
+
+
+def target_flags() -> tuple[str, ...]:
+    """The flag that selects this processor's instruction set."""
+    return ("-march=native",) if platform.machine() in ("x86_64", "i686") else ("-mcpu=native",)
+
+
+@functools.lru_cache
+def processor() -> str:
+    """A text that is equal on two machines only if `-march=native` means the same on both."""
+    names = ("vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU part", "isa")
+    lines = []
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        for line in file:
+            # The first block describes the first core; on a big machine the file is long.
+            if not line.strip():
+                break
+            if line.split("\t")[0].strip() in names:
+                lines.append(" ".join(line.split()))
+    return "\n".join([platform.machine(), *lines])
+
+
+@functools.lru_cache
+def compiler_version() -> str:
+    """What the compiler says about itself.
+
+    Raises:
+        NoCompilerError: there is none.
+        CompileError: it cannot tell its version.
+    """
+    return _run([*find_compiler(), "--version"], time_limit=60.0).strip()
+
+
+@functools.lru_cache
+def sources_hash() -> str:
+    """Hash of this package's own Python files and C headers, in a fixed order."""
+    digest = hashlib.sha256()
+    for path in sorted([*PACKAGE_DIR.rglob("*.py"), *INCLUDE_DIR.rglob("*.h")]):
+        digest.update(str(path.relative_to(PACKAGE_DIR)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.lru_cache
+def fingerprint() -> str:
+    """Hash of everything but the C text that can change a compiled kernel."""
+    parts = (
+        *find_compiler(), compiler_version(), *FLAGS, *target_flags(), processor(), sources_hash()
+    )
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def compile_c(text: str, *, name: str = "kernel", flags: tuple[str, ...] = ()) -> bytes:
+    """Compile one C file to a shared object and return its bytes.
+
+    Args:
+        text: the complete C file; it may include the headers of `INCLUDE_DIR`.
+        name: base name of the file, which the compiler's messages mention.
+        flags: further compiler flags, after the standard ones.
+
+    Raises:
+        NoCompilerError: there is no C compiler.
+        CompileError: it failed, or took longer than `TIME_LIMIT_S`.
+    """
+    with tempfile.TemporaryDirectory(prefix="minitorch_triton_") as directory:
+        source, output = Path(directory, f"{name[:100]}.c"), Path(directory, f"{name[:100]}.so")
+        source.write_text(text)
+        command = [
+            *find_compiler(), *FLAGS, *target_flags(), *flags, f"-I{INCLUDE_DIR}",
+            str(source), "-o", str(output), "-lm",
+        ]  # fmt: skip
+        _run(command, time_limit=TIME_LIMIT_S)
+        return output.read_bytes()
+
+
+def _run(command: list[str], time_limit: float) -> str:
+    """Run a command without a shell and return its standard output.
+
+    The command gets a session of its own, so that it can be ended with all its children (gcc is a
+    driver that starts the real compiler) on a time-out or an interrupt.
+    """
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, errors="replace", start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, messages = process.communicate(timeout=time_limit)
+    except BaseException as error:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise CompileError(f"{shlex.join(command)}\ntook longer than {time_limit} s") from None
+        raise
+    if process.returncode != 0:
+        shown = messages if len(messages) <= 8000 else messages[:8000] + "\n..."
+        raise CompileError(
+            f"the C compiler failed with status {process.returncode}\n{shlex.join(command)}\n{shown}"
+        )
+    return output

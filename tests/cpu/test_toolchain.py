@@ -1,0 +1,139 @@
+"""Finding and running the C compiler."""
+
+import importlib.util
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+
+from minitorch_triton.cpu import toolchain
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    """Each test looks for the compiler anew, and leaves nothing behind for the next."""
+    cached = [toolchain.find_compiler, toolchain.compiler_version, toolchain.fingerprint]
+    for function in cached:
+        function.cache_clear()
+    yield
+    for function in cached:
+        function.cache_clear()
+
+
+def script(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("present", "expected"),
+    [({"gcc", "clang", "cc"}, "gcc"), ({"clang", "cc"}, "clang"), ({"cc"}, "cc")],
+)
+def test_the_first_of_gcc_clang_cc_is_taken(monkeypatch, present, expected):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if name in present else None)
+    assert toolchain.find_compiler() == (f"/bin/{expected}",)
+
+
+def test_CC_comes_first_and_may_hold_arguments(monkeypatch):
+    monkeypatch.setenv("CC", f"{sys.executable} -m 'a compiler'")
+    assert toolchain.find_compiler() == (sys.executable, "-m", "a compiler")
+
+
+def test_CC_that_does_not_exist_is_an_error(monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler -O2")
+    with pytest.raises(toolchain.NoCompilerError, match="no-such-compiler"):
+        toolchain.find_compiler()
+
+
+def test_ziglang_serves_where_nothing_else_is_installed(monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert toolchain.find_compiler() == (sys.executable, "-m", "ziglang", "cc")
+
+
+def test_without_a_compiler_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(toolchain.NoCompilerError) as caught:
+        toolchain.find_compiler()
+    for advice in ("apt install gcc", "pip install ziglang", "TRITON_INTERPRET=1"):
+        assert advice in str(caught.value)
+
+
+def test_a_shared_object_comes_out():
+    code = toolchain.compile_c("int answer(void) { return 42; }")
+    assert code.startswith(b"\x7fELF")
+
+
+def test_the_compilers_message_is_in_the_error():
+    with pytest.raises(toolchain.CompileError) as caught:
+        toolchain.compile_c("int f(void) { return undeclared_name; }", name="my_kernel")
+    assert "undeclared_name" in str(caught.value)
+    assert "my_kernel.c" in str(caught.value)
+
+
+def test_no_shell_sees_the_command(tmp_path):
+    mark = tmp_path / "mark"
+    code = toolchain.compile_c("int x;", name="k$(touch mark)", flags=(f"-DX=$(touch {mark})",))
+    assert code.startswith(b"\x7fELF")
+    assert not mark.exists()
+
+
+def test_a_stuck_compiler_is_ended_with_its_children(monkeypatch, tmp_path):
+    pid_file = tmp_path / "pid"
+    stuck = script(tmp_path / "cc", f"sleep 60 & echo $! > {pid_file}; wait")
+    monkeypatch.setenv("CC", stuck)
+    monkeypatch.setattr(toolchain, "TIME_LIMIT_S", 1.0)
+    with pytest.raises(toolchain.CompileError, match=r"longer than 1.0 s"):
+        toolchain.compile_c("int x;")
+    child = int(pid_file.read_text())
+    for _ in range(100):
+        ps = ["ps", "-o", "stat=", str(child)]
+        state = subprocess.run(ps, capture_output=True, text=True, check=False).stdout
+        if state.strip() in ("", "Z"):
+            return
+        time.sleep(0.05)
+    os.kill(child, 9)
+    pytest.fail("the compiler's child is still running")
+
+
+def test_the_fingerprint_changes_with_the_compiler(monkeypatch, tmp_path):
+    before = toolchain.fingerprint()
+    monkeypatch.setenv("CC", script(tmp_path / "cc", "echo another compiler 1.0"))
+    toolchain.find_compiler.cache_clear()
+    toolchain.compiler_version.cache_clear()
+    toolchain.fingerprint.cache_clear()
+    assert toolchain.fingerprint() != before
+
+
+@pytest.mark.parametrize("part", ["processor", "sources_hash", "compiler_version"])
+def test_the_fingerprint_changes_with_each_part(monkeypatch, part):
+    before = toolchain.fingerprint()
+    toolchain.fingerprint.cache_clear()
+    monkeypatch.setattr(toolchain, part, lambda: "something else")
+    assert toolchain.fingerprint() != before
+
+
+def test_headers_and_python_files_are_in_the_sources_hash(monkeypatch, tmp_path):
+    include = tmp_path / "include"
+    include.mkdir()
+    (include / "a.h").write_text("int a;")
+    (tmp_path / "b.py").write_text("b = 1")
+    monkeypatch.setattr(toolchain, "PACKAGE_DIR", tmp_path)
+    monkeypatch.setattr(toolchain, "INCLUDE_DIR", include)
+    toolchain.sources_hash.cache_clear()
+    seen = {toolchain.sources_hash()}
+    for path, text in ((include / "a.h", "int a2;"), (tmp_path / "b.py", "b = 2")):
+        path.write_text(text)
+        toolchain.sources_hash.cache_clear()
+        seen.add(toolchain.sources_hash())
+    toolchain.sources_hash.cache_clear()
+    assert len(seen) == 3
