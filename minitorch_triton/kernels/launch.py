@@ -56,23 +56,32 @@ class _GPUKernel:
 
     def __init__(self, kernel: Any, args: Sequence, constexprs: dict[str, Any]):
         self._compiled = kernel.warmup(*args, grid=(1,), **constexprs)
+        self._absent = [position for position, arg in enumerate(args) if arg is None]
         names = [parameter.name for parameter in kernel.params]
         self._constants = [constexprs[name] for name in names[len(args) :]]
 
     def launch(self, grid: tuple[int, ...], values: Sequence) -> None:
-        grid = (*grid, 1, 1)[:3]
+        values = list(values)
+        for position in self._absent:
+            values.insert(position, None)
         self._compiled[grid](*values, *self._constants)
 
 
 class _InterpretedKernel:
-    """A kernel in Triton's interpreter, which works on torch tensors."""
+    """A kernel in Triton's interpreter, which works on torch tensors, not on raw pointers."""
 
-    def __init__(self, kernel: Any, constexprs: dict[str, Any]):
-        self._kernel, self._constexprs = kernel, constexprs
+    def __init__(self, kernel: Any, args: Sequence, constexprs: dict[str, Any]):
+        names = [name for name in kernel.arg_names if name not in constexprs]
+        self._names = [name for name, arg in zip(names, args, strict=False) if arg is not None]
+        absent = {name: None for name, arg in zip(names, args, strict=False) if arg is None}
+        self._kernel, self._constexprs = kernel, {**absent, **constexprs}
 
     def launch(self, grid: tuple[int, ...], values: Sequence) -> None:
-        values = [value.torch() if hasattr(value, "torch") else value for value in values]
-        self._kernel[grid](*values, **self._constexprs)
+        named = {
+            name: value.torch() if hasattr(value, "torch") else value
+            for name, value in zip(self._names, values, strict=True)
+        }
+        self._kernel[grid](**named, **self._constexprs)
 
 
 _prepared: dict[tuple, Any] = {}
@@ -92,7 +101,7 @@ def _prepare(kernel: Any, args: Sequence, constexprs: dict[str, Any]) -> Any:
     prepared = _prepared.get(key)
     if prepared is None:
         if INTERPRETED:
-            prepared = _InterpretedKernel(kernel, constexprs)
+            prepared = _InterpretedKernel(kernel, args, constexprs)
         elif is_cpu(next(arg for arg in args if hasattr(arg, "data_ptr"))):
             from minitorch_triton import cpu
 
@@ -109,7 +118,12 @@ def variants() -> int:
 
 
 def start(prepared: Any, grid: tuple[int, ...], values: Sequence) -> None:
-    """Start a prepared kernel; every launch of the framework passes through here."""
+    """Start a prepared kernel; every launch of the framework passes through here.
+
+    Args:
+        grid: three numbers of programs.
+        values: the run-time arguments that are not None, as numbers (in the interpreter buffers).
+    """
     prepared.launch(grid, values)
 
 
@@ -126,9 +140,11 @@ def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **constexprs: Any) ->
     if 0 in grid:
         return
     prepared = _prepare(kernel, args, constexprs)
+    grid = (*grid, 1, 1)[:3]
+    present = [arg for arg in args if arg is not None]
     if recording.launches is not None:
-        recording.launches.append((prepared, grid, args))
-    start(prepared, grid, args if INTERPRETED else raw(args))
+        recording.launches.append((prepared, grid, present))
+    start(prepared, grid, present if INTERPRETED else raw(present))
 
 
 def raw(args: Sequence) -> list:

@@ -48,7 +48,7 @@ def number_operand(bits, IS_FLOAT: tl.constexpr, COMPUTE: tl.constexpr):
     """A run-time number in the compute dtype; floats travel as the bits of a float64, so that one
     int64 argument carries every Python number exactly."""
     if IS_FLOAT:
-        return bits.to(tl.float64, bitcast=True).to(COMPUTE)
+        return bits.to(tl.int64).to(tl.float64, bitcast=True).to(COMPUTE)
     else:
         return bits.to(COMPUTE)
 

@@ -1,6 +1,6 @@
 """Reductions over any dimensions, with an elementwise function applied on the way in.
 
-``y[m] = COMBINE over n of FN(operands)[m, n]``, where m runs over the kept dimensions and n over
+``y[m] = combine over n of FN(operands)[m, n]``, where m runs over the kept dimensions and n over
 the reduced ones. A broadcast operand's gradient is such a reduction of its derivative, so that the
 full-size product is never written out.
 """
@@ -48,9 +48,31 @@ def minimum(a, b):
     return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
 
 
+# tl.reduce takes a device function by name only, not as a constant of the kernel; hence KIND.
+
+
 @triton.jit
-def identity(x):
-    return x
+def combine(a, b, KIND: tl.constexpr):
+    if KIND == "sum":
+        return add(a, b)
+    elif KIND == "product":
+        return multiply(a, b)
+    elif KIND == "maximum":
+        return maximum(a, b)
+    else:
+        return minimum(a, b)
+
+
+@triton.jit
+def reduce_axis(x, AXIS: tl.constexpr, KIND: tl.constexpr):
+    if KIND == "sum":
+        return tl.reduce(x, AXIS, add)
+    elif KIND == "product":
+        return tl.reduce(x, AXIS, multiply)
+    elif KIND == "maximum":
+        return tl.reduce(x, AXIS, maximum)
+    else:
+        return tl.reduce(x, AXIS, minimum)
 
 
 @jit
@@ -112,7 +134,7 @@ def reduce_kernel(
     UNIT: tl.constexpr,  # for each operand whether its innermost stride along the columns is 1
     FLOATS: tl.constexpr,
     COMPUTE: tl.constexpr,
-    COMBINE: tl.constexpr,
+    KIND: tl.constexpr,
     IDENTITY: tl.constexpr,
     MEAN: tl.constexpr,
     ONE_KEPT: tl.constexpr,
@@ -163,11 +185,11 @@ def reduce_kernel(
             number_operand(r, FLOATS[2], COMPUTE),
         ]
         x = FN(*[values[i] for i in ARGS])
-        total = COMBINE(total, tl.where(mask, x, tl.full((), IDENTITY, COMPUTE)))
+        total = combine(total, tl.where(mask, x, tl.full((), IDENTITY, COMPUTE)), KIND)
     if KEPT_INNER:
-        y = tl.reduce(total, 0, COMBINE)
+        y = reduce_axis(total, 0, KIND)
     else:
-        y = tl.reduce(total, 1, COMBINE)
+        y = reduce_axis(total, 1, KIND)
     if MEAN:
         y = y / count.to(COMPUTE)
     y_offsets = tl.program_id(1).to(tl.int64) * M + m
@@ -208,7 +230,7 @@ def arg_reduce_kernel(
     stride_n,
     stride_1,
     COMPUTE: tl.constexpr,
-    COMBINE: tl.constexpr,
+    KIND: tl.constexpr,
     IDENTITY: tl.constexpr,
     BLOCK_SIZE_M: tl.constexpr,
     BLOCK_SIZE_N: tl.constexpr,
@@ -222,23 +244,27 @@ def arg_reduce_kernel(
         mask = (m[:, None] < M) & (n < N)
         x = tl.load(x_ptr + rows + n * stride_n, mask=mask, other=0).to(COMPUTE)
         x = tl.where(mask, x, tl.full((), IDENTITY, COMPUTE))
-        best, where = COMBINE(best, where, x, tl.where(mask, n + tl.zeros_like(where), N))
-    y, index = tl.reduce((best, where), 1, COMBINE)
+        place = tl.where(mask, n + tl.zeros_like(where), N)
+        if KIND == "maximum":
+            best, where = later_maximum(best, where, x, place)
+        else:
+            best, where = later_minimum(best, where, x, place)
+    if KIND == "maximum":
+        y, index = tl.reduce((best, where), 1, later_maximum)
+    else:
+        y, index = tl.reduce((best, where), 1, later_minimum)
     tl.store(y_ptr + m, y.to(y_ptr.dtype.element_ty), mask=m < M)
     tl.store(index_ptr + m, index, mask=m < M)
 
 
-def identity_element(combine: Any, dtype: torch.dtype) -> float | int:
-    """The value that ``combine`` leaves out, as a constant of the compute dtype."""
-    if combine is add:
-        return 0
-    if combine is multiply:
-        return 1
-    lowest = combine is maximum or combine is later_maximum
+def identity_element(kind: str, dtype: torch.dtype) -> float | int:
+    """The value that a reduction of this kind leaves out, as a constant of the compute dtype."""
+    if kind in ("sum", "product"):
+        return int(kind == "product")
     if dtype.is_floating_point:
-        return -math.inf if lowest else math.inf
+        return -math.inf if kind == "maximum" else math.inf
     info = torch.iinfo(dtype)
-    return info.min if lowest else info.max
+    return info.min if kind == "maximum" else info.max
 
 
 def reduce_tile(m: int, n: int, kept_inner: bool, on_cpu: bool) -> tuple[int, int]:
@@ -281,7 +307,7 @@ def fits(tensors: Sequence[Any], dims: Sequence[int]) -> bool:
 
 def reduction(
     fn: Any,
-    combine: Any,
+    kind: str,
     y: Any,
     tensors: Sequence[Any],
     dims: Sequence[int],
@@ -295,7 +321,7 @@ def reduction(
 
     Args:
         fn: elementwise device function, as in ``map.elementwise``.
-        combine: ``add``, ``multiply``, ``maximum`` or ``minimum``.
+        kind: "sum", "product", "maximum" or "minimum".
         y: contiguous output (parts, kept dimensions in order); with more than one part each
             holds the reduction of a consecutive share of the reduced elements.
         tensors: up to four operands of one common shape; the kept dimensions, and the reduced
@@ -324,18 +350,18 @@ def reduction(
         FN=fn, ARGS=args,
         UNIT=tuple(s[-1] == 1 for s in inner) + (False,) * absent,
         FLOATS=floats + (False,) * (MAX_NUMBERS - len(floats)),
-        COMPUTE=TRITON_DTYPE[compute], COMBINE=combine,
-        IDENTITY=identity_element(combine, compute), MEAN=mean_of > 0,
+        COMPUTE=TRITON_DTYPE[compute], KIND=kind,
+        IDENTITY=identity_element(kind, compute), MEAN=mean_of > 0,
         ONE_KEPT=len(kept) == 1, ONE_REDUCED=len(reduced) == 1, KEPT_INNER=kept_inner,
         BLOCK_SIZE_M=block_m, BLOCK_SIZE_N=block_n,
     )  # fmt: skip
 
 
-def arg_reduction(combine: Any, y: Any, index: Any, x: Any, compute: torch.dtype) -> None:
+def arg_reduction(kind: str, y: Any, index: Any, x: Any, compute: torch.dtype) -> None:
     """Largest or smallest element along the middle dimension, and its first position.
 
     Args:
-        combine: ``later_maximum`` or ``later_minimum``.
+        kind: "maximum" or "minimum".
         y, index: contiguous (M0, M1) outputs; ``index`` is int64.
         x: (M0, N, M1), any strides, N > 0.
     """
@@ -345,7 +371,7 @@ def arg_reduction(combine: Any, y: Any, index: Any, x: Any, compute: torch.dtype
     launch(
         arg_reduce_kernel, (-(-m0 * m1 // block_m),), y, index, x,
         m0 * m1, n, m1, stride_0, stride_n, stride_1,
-        COMPUTE=TRITON_DTYPE[compute], COMBINE=combine,
-        IDENTITY=identity_element(combine, compute),
+        COMPUTE=TRITON_DTYPE[compute], KIND=kind,
+        IDENTITY=identity_element(kind, compute),
         BLOCK_SIZE_M=block_m, BLOCK_SIZE_N=block_n,
     )  # fmt: skip

@@ -104,9 +104,9 @@ class Plan:
                 if isinstance(value, Tensor):
                     slot, base = slots[id(value.storage)]
                     addresses.append((position, slot, value.address - base))
-                elif isinstance(value, Number):
+                elif id(value) in numbers:
                     addresses.append((position, numbers[id(value)], 0))
-            template = [0 if isinstance(v, (Tensor, Number)) else v for v in values]
+            template = [0 if isinstance(value, Tensor) else value for value in values]
             self.launches.append((prepared, grid, template, addresses))
         self.outputs: list[tuple[int, Layout | None, int] | None] = []
         for result in results:

@@ -83,7 +83,7 @@ def _split(sources: Sequence[Any]) -> tuple[list, list, tuple[int, ...]]:
 
 def apply_reduction(
     device_fn: Any,
-    combine: Any,
+    kind: str,
     y: Any,
     sources: Sequence[Any],
     shape: tuple[int, ...],
@@ -91,7 +91,7 @@ def apply_reduction(
     compute: torch.dtype,
     mean_of: int = 0,
 ) -> None:
-    """Launch ``y = combine over dims of device_fn(*sources)``.
+    """Launch ``y = sum (or another kind) over dims of device_fn(*sources)``.
 
     Args:
         y: contiguous output over the dimensions of ``shape`` that are not reduced.
@@ -104,9 +104,9 @@ def apply_reduction(
     tensors = [t if t.shape == shape else t.expand(shape) for t in tensors]
     if not reduce_kernel.fits(tensors, dims):
         # Reduce the last dimension alone, so that neighbouring ones can merge, then the rest.
-        step = _last_dim_reduced(device_fn, combine, sources, shape, dims, compute)
+        step = _last_dim_reduced(device_fn, kind, sources, shape, dims, compute)
         apply_reduction(
-            fn.identity, combine, y, [step], tuple(step.shape), dims[:-1], compute, mean_of
+            fn.identity, kind, y, [step], tuple(step.shape), dims[:-1], compute, mean_of
         )
         return
     n = 1
@@ -115,19 +115,19 @@ def apply_reduction(
     parts = reduce_kernel.splits(y.layout.numel, n)
     if parts == 1:
         reduce_kernel.reduction(
-            device_fn, combine, y, tensors, dims, numbers, args, compute, mean_of
+            device_fn, kind, y, tensors, dims, numbers, args, compute, mean_of
         )
         return
     partial = dispatch.empty((parts, y.layout.numel), compute, y.device)
     reduce_kernel.reduction(
-        device_fn, combine, partial, tensors, dims, numbers, args, compute, parts=parts
+        device_fn, kind, partial, tensors, dims, numbers, args, compute, parts=parts
     )
-    reduce_kernel.reduction(fn.identity, combine, y, [partial], [0], [], (0,), compute, mean_of)
+    reduce_kernel.reduction(fn.identity, kind, y, [partial], [0], [], (0,), compute, mean_of)
 
 
 def _last_dim_reduced(
     device_fn: Any,
-    combine: Any,
+    kind: str,
     sources: Sequence[Any],
     shape: tuple[int, ...],
     dims: Sequence[int],
@@ -142,7 +142,7 @@ def _last_dim_reduced(
         before *= size
     flat = full.view(before, shape[last], -1)
     small = dispatch.empty((before, flat.shape[2]), compute, device)
-    reduce_kernel.reduction(fn.identity, combine, small, [flat], [1], [], (0,), compute)
+    reduce_kernel.reduction(fn.identity, kind, small, [flat], [1], [], (0,), compute)
     return small.view(shape[:last] + shape[last + 1 :])
 
 
@@ -163,7 +163,7 @@ def gradient_into(
     dims = [
         d for d in range(len(shape)) if d < pad or (form.shape[d - pad] == 1 and shape[d] != 1)
     ]
-    apply_reduction(device_fn, reduce_kernel.add, y, sources, shape, dims, compute)
+    apply_reduction(device_fn, "sum", y, sources, shape, dims, compute)
     return y
 
 

@@ -54,15 +54,15 @@ def _restored(g: Any, shape: tuple[int, ...], dims: Dims, keepdim: bool) -> Any:
 
 
 class Reduction(Op):
-    """``combine`` over dimensions.
+    """Elements combined over dimensions.
 
     Args:
         name: of the node.
-        combine: device function of two values.
+        kind: "sum", "product", "maximum" or "minimum".
     """
 
-    def __init__(self, name: str, combine: Any):
-        self.combine = combine
+    def __init__(self, name: str, kind: str):
+        self.kind = kind
         super().__init__(name)
 
     def reduce(
@@ -77,11 +77,11 @@ class Reduction(Op):
             compute = torch.int64
         n = math.prod(shape[d] for d in dims)
         if n == 0:
-            empty_value = kernels.identity_element(self.combine, compute)
+            empty_value = kernels.identity_element(self.kind, compute)
             fill_with(y, math.nan if mean else empty_value)
             return y
         apply_reduction(
-            fn.identity, self.combine, y, [x], shape, dims, compute, mean_of=n if mean else 0
+            fn.identity, self.kind, y, [x], shape, dims, compute, mean_of=n if mean else 0
         )
         return y
 
@@ -173,8 +173,8 @@ class ArgExtreme(Op):
 
     composed = True
 
-    def __init__(self, name: str, combine: Any):
-        self.combine = combine
+    def __init__(self, name: str, kind: str):
+        self.kind = kind
         super().__init__(name)
 
     def forward(self, x: Any, dim: int, keepdim: bool) -> Any:
@@ -189,7 +189,7 @@ class ArgExtreme(Op):
         grouped = x.reshape(m0, n, -1)
         m1 = grouped.shape[2]
         kernels.arg_reduction(
-            self.combine,
+            self.kind,
             values.view(m0, m1),
             indices.view(m0, m1),
             grouped,
@@ -211,13 +211,13 @@ class ArgExtreme(Op):
         return where(eq(places, indices), g, 0.0)
 
 
-sum_op = Sum("Sum", kernels.add)
-mean_op = Mean("Mean", kernels.add)
-amax_op = Extreme("Amax", kernels.maximum)
-amin_op = Extreme("Amin", kernels.minimum)
-prod_op = Product("Prod", kernels.multiply)
-max_dim = ArgExtreme("Max", kernels.later_maximum)
-min_dim = ArgExtreme("Min", kernels.later_minimum)
+sum_op = Sum("Sum", "sum")
+mean_op = Mean("Mean", "sum")
+amax_op = Extreme("Amax", "maximum")
+amin_op = Extreme("Amin", "minimum")
+prod_op = Product("Prod", "product")
+max_dim = ArgExtreme("Max", "maximum")
+min_dim = ArgExtreme("Min", "minimum")
 
 
 def sum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
@@ -433,7 +433,7 @@ class ReducedElementwise(Elementwise):
             return y
         apply_reduction(
             self.function,
-            kernels.add,
+            "sum",
             y,
             operands,
             shape,
