@@ -6,10 +6,11 @@
  *                              Acc *C, int64_t ldc, Acc *scratch);
  *
  * A is M x K, B is K x N; element (i, k) of A lies at A[i * a_rs + k * a_cs], likewise B; any
- * stride may be 0 or negative. C is a row-major accumulator with rows of ldc >= N elements; its
- * columns N .. ldc - 1 are padding, which the product may overwrite. C overlaps no operand.
- * `scratch` holds mt_gemm_<type>_scratch(M, N, K) elements of Acc, 64-byte aligned; the number
- * never shrinks as M, N or K grow, so that of a whole block serves every partial one.
+ * stride may be 0 or negative. C is row-major, its rows ldc >= N elements apart; nothing but its
+ * M x N elements is touched. It overlaps no operand. `scratch` holds
+ * mt_gemm_<type>_scratch(M, N, K) elements of Acc, 64-byte aligned; the number never shrinks as
+ * M, N or K grow, so that of a whole block serves every partial one. mt_gemm_<type>_set, with the
+ * same arguments, is C = A B: C need not be initialised.
  *
  * Define before including (each once) what the file uses:
  *   MT_GEMM_F32     float    -> float        MT_GEMM_F64     double -> double
@@ -31,18 +32,26 @@
 #if defined(__AVX512F__)
 #define MT_GEMM_VECTOR 64
 #define MT_GEMM_MR 12
+#define MT_GEMM_MR_LOW 8
 #elif defined(__AVX__)
 #define MT_GEMM_VECTOR 32
 #define MT_GEMM_MR 6
+#define MT_GEMM_MR_LOW 5
 #else
 #define MT_GEMM_VECTOR 16
 #define MT_GEMM_MR 6
+#define MT_GEMM_MR_LOW 5
 #endif
-#define MT_GEMM_MR_LOW 4
 
-#define MT_GEMM_KC 256
-#define MT_GEMM_MC 252
+/* Nominal depth of a panel of B, and most rows of a block of A. */
+#define MT_GEMM_KC 320
+#define MT_GEMM_MC 264
+/* B is read in place where each panel is used by no more tiles than fill this many rows. */
 #define MT_GEMM_IN_PLACE_ROWS 24
+/* Rows of A so many bytes apart (or a multiple) share sets of the caches; they are copied where
+ * at least so many columns of B use the copy. */
+#define MT_GEMM_CONFLICT_BYTES 2048
+#define MT_GEMM_CONFLICT_COLUMNS 64
 
 /* Shuffles of two vectors, by bytes of an element: ZIP interleaves the low (high) halves of each
  * 128-bit lane, LANES interleaves the low (high) half of the lanes. */
@@ -85,7 +94,28 @@
 #define MT_GEMM_CAT_(a, b) a##b
 #define MT_GEMM_CAT(a, b) MT_GEMM_CAT_(a, b)
 
+#define MT_GEMM_INLINE inline __attribute__((always_inline))
+/* Code that has its vectors written out, and gains only compile time from the higher levels. */
+#if defined(__clang__)
+#define MT_GEMM_PLAIN
+#else
+#define MT_GEMM_PLAIN __attribute__((noinline, optimize("O1")))
+#endif
+
 static inline int64_t mt_gemm_min(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* How many tiles of MT_GEMM_MR_LOW rows, the rest being of MT_GEMM_MR, cover M rows with the fewest
+ * to spare. */
+static inline int64_t mt_gemm_low_tiles(int64_t M) {
+  int64_t best = 0, spare = MT_GEMM_MR;
+  for (int64_t low = 0; low < MT_GEMM_MR && spare; low++) {
+    int64_t left = M - low * MT_GEMM_MR_LOW;
+    int64_t over = left > 0 ? (MT_GEMM_MR - left % MT_GEMM_MR) % MT_GEMM_MR : -left;
+    if (over < spare) best = low, spare = over;
+    if (left <= 0) break;
+  }
+  return best;
+}
 
 #ifdef MT_GEMM_F32
 #define MT_IN float

@@ -19,33 +19,33 @@ typedef MT_GEMM_CAT(MT_GEMM_INDEX_, MT_BYTES) MT_(index) __attribute__((vector_s
 
 /* One vector of operand elements, converted. */
 #if defined(MT_LOAD_SAME)
-static inline MT_VEC MT_(load)(const MT_IN *p) { return *(const MT_VEC *)p; }
-static inline MT_LANE MT_(load1)(const MT_IN *p) { return *p; }
+static MT_GEMM_INLINE MT_VEC MT_(load)(const MT_IN *p) { return *(const MT_VEC *)p; }
+static MT_GEMM_INLINE MT_LANE MT_(load1)(const MT_IN *p) { return *p; }
 #else
 typedef MT_IN MT_(narrow)
     __attribute__((vector_size(MT_GEMM_VECTOR / sizeof(MT_ACC) * sizeof(MT_IN)), aligned(1), may_alias));
 #if defined(MT_LOAD_BF16)
 typedef uint32_t MT_(bits) __attribute__((vector_size(MT_GEMM_VECTOR)));
-static inline MT_VEC MT_(load)(const MT_IN *p) {
+static MT_GEMM_INLINE MT_VEC MT_(load)(const MT_IN *p) {
   return (MT_VEC)(__builtin_convertvector(*(const MT_(narrow) *)p, MT_(bits)) << 16);
 }
-static inline MT_LANE MT_(load1)(const MT_IN *p) {
+static MT_GEMM_INLINE MT_LANE MT_(load1)(const MT_IN *p) {
   uint32_t bits = (uint32_t)*p << 16;
   MT_LANE value;
   memcpy(&value, &bits, sizeof value);
   return value;
 }
 #elif defined(MT_LOAD_I8)
-static inline MT_VEC MT_(load)(const MT_IN *p) {
+static MT_GEMM_INLINE MT_VEC MT_(load)(const MT_IN *p) {
   return __builtin_convertvector(*(const MT_(narrow) *)p, MT_VEC);
 }
-static inline MT_LANE MT_(load1)(const MT_IN *p) { return (MT_LANE)*p; }
+static MT_GEMM_INLINE MT_LANE MT_(load1)(const MT_IN *p) { return (MT_LANE)*p; }
 #elif defined(MT_LOAD_F16)
 /* fp16 to float by integer arithmetic: the exponent is rebiased; infinity and NaN get the rest
  * of the way; a subnormal is an exact difference of two normal floats, so that it survives
  * flushing to zero. */
 typedef uint32_t MT_(bits) __attribute__((vector_size(MT_GEMM_VECTOR)));
-static inline MT_VEC MT_(load)(const MT_IN *p) {
+static MT_GEMM_INLINE MT_VEC MT_(load)(const MT_IN *p) {
   MT_(bits) half = __builtin_convertvector(*(const MT_(narrow) *)p, MT_(bits));
   MT_(bits) magnitude = (half & 0x7fff) << 13;
   MT_(bits) normal = magnitude + (112u << 23);
@@ -54,70 +54,77 @@ static inline MT_VEC MT_(load)(const MT_IN *p) {
   MT_(bits) small = (MT_(bits))(magnitude < 0x0400u << 13);
   return (MT_VEC)((small & subnormal) | (~small & normal) | (half & 0x8000) << 16);
 }
-static inline MT_LANE MT_(load1)(const MT_IN *p) {
+static MT_GEMM_INLINE MT_LANE MT_(load1)(const MT_IN *p) {
   MT_IN lanes[MT_GEMM_VECTOR / sizeof(MT_ACC)] = {*p};
   return MT_(load)(lanes)[0];
 }
 #endif
 #endif
 
-/* C[i, 0:NV] += sum_k A[i, k] B[k, 0:NV] for MR rows and NV vectors held in registers. Rows from
- * `rows` on repeat the last one and are not stored. */
-static inline __attribute__((always_inline)) void MT_(tile)(
+/* C[i, v] = sum_k A[i, k] B[k, v], or with `add` C[i, v] += ..., for MR rows i and NV vectors v, all
+ * in registers. Rows from `rows` on repeat the last one, and go to `spare` (two vectors). */
+static MT_GEMM_INLINE void MT_(tile)(
     const int MR, const int NV, int64_t K, const MT_ACC *a, int64_t a_rs, int64_t a_cs,
-    const MT_ACC *b, int64_t b_rs, MT_ACC *c, int64_t ldc, int64_t rows) {
+    const MT_ACC *b, int64_t b_rs, MT_ACC *c, int64_t ldc, int64_t rows, int add, MT_ACC *spare) {
   MT_VEC acc[MT_GEMM_MR][2] = {{{0}}};
-  const MT_ACC *row[MT_GEMM_MR];
+  const MT_ACC *from[MT_GEMM_MR];
+  MT_VEC *to[MT_GEMM_MR];
 #pragma GCC unroll 16
   for (int i = 0; i < MR; i++) {
-    row[i] = a + (i < rows ? i : rows - 1) * a_rs;
-    if (i < rows) __builtin_prefetch(c + i * ldc, 1);
+    from[i] = a + (i < rows ? i : rows - 1) * a_rs;
+    to[i] = (MT_VEC *)(i < rows ? c + i * ldc : spare);
+    __builtin_prefetch(to[i], 1);
   }
   for (int64_t k = 0, at = 0; k < K; k++, at += a_cs, b += b_rs) {
     MT_VEC b0 = *(const MT_VEC *)b, b1 = NV > 1 ? *(const MT_VEC *)(b + MT_VL) : b0;
 #pragma GCC unroll 16
     for (int i = 0; i < MR; i++) {
-      MT_VEC broadcast = (MT_LANE)row[i][at] - (MT_VEC){0};
+      MT_VEC broadcast = (MT_LANE)from[i][at] - (MT_VEC){0};
       acc[i][0] += broadcast * b0;
       if (NV > 1) acc[i][1] += broadcast * b1;
     }
   }
+  if (add)
 #pragma GCC unroll 16
-  for (int i = 0; i < MR; i++)
-    if (i < rows)
-#pragma GCC unroll 2
-      for (int v = 0; v < NV; v++) *(MT_VEC *)(c + i * ldc + v * MT_VL) += acc[i][v];
+    for (int i = 0; i < MR; i++) {
+      acc[i][0] += to[i][0];
+      if (NV > 1) acc[i][1] += to[i][1];
+    }
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++) {
+    to[i][0] = acc[i][0];
+    if (NV > 1) to[i][1] = acc[i][1];
+  }
 }
 
 #define MT_TILE(name, MR, NV)                                                                   \
   static __attribute__((noinline)) void MT_(name)(                                              \
       int64_t K, const MT_ACC *a, int64_t a_rs, int64_t a_cs, const MT_ACC *b, int64_t b_rs,    \
-      MT_ACC *c, int64_t ldc, int64_t rows) {                                                   \
-    MT_(tile)(MR, NV, K, a, a_rs, a_cs, b, b_rs, c, ldc, rows);                                 \
+      MT_ACC *c, int64_t ldc, int64_t rows, int add, MT_ACC *spare) {                           \
+    MT_(tile)(MR, NV, K, a, a_rs, a_cs, b, b_rs, c, ldc, rows, add, spare);                     \
   }
-MT_TILE(tile_high_1, MT_GEMM_MR, 1)
-MT_TILE(tile_high_2, MT_GEMM_MR, 2)
-MT_TILE(tile_low_1, MT_GEMM_MR_LOW, 1)
-MT_TILE(tile_low_2, MT_GEMM_MR_LOW, 2)
+MT_TILE(tile_high, MT_GEMM_MR, 2)
+MT_TILE(tile_low, MT_GEMM_MR_LOW, 2)
+MT_TILE(tile_narrow, MT_GEMM_MR, 1)
 #undef MT_TILE
-
-/* How many low tiles fill M rows best: the fewest with which high ones make up the rest. */
-static inline int64_t MT_(low_tiles)(int64_t M) {
-  const int64_t step = MT_GEMM_MR % MT_GEMM_MR_LOW ? MT_GEMM_MR_LOW / 2 : MT_GEMM_MR_LOW;
-  int64_t low = 0;
-  for (M = (M + step - 1) / step * step; (M - low * MT_GEMM_MR_LOW) % MT_GEMM_MR;) low++;
-  return low;
-}
 
 /* Rows of the tile that starts with `left` rows to go, of which the last `low` tiles are low. */
 static inline int64_t MT_(tile_rows)(int64_t left, int64_t low) {
   return left <= low * MT_GEMM_MR_LOW ? MT_GEMM_MR_LOW : MT_GEMM_MR;
 }
 
+/* Any matrix to rows of ld elements, one by one. */
+static MT_GEMM_PLAIN void MT_(copy)(int64_t rows, int64_t columns, const MT_IN *from, int64_t rs,
+                                    int64_t cs, MT_ACC *to, int64_t ld) {
+  for (int64_t i = 0; i < rows; i++)
+    for (int64_t j = 0; j < columns; j++)
+      to[i * ld + j] = (MT_ACC)MT_(load1)(from + i * rs + j * cs);
+}
+
 /* A[0:M, 0:K] with adjacent rows to panels of one tile each, [K][rows of the tile]; 16 k at a
  * time, so that a line of A is still cached when the next tile wants the rest of it. */
-static void MT_(pack_a)(int64_t M, int64_t K, int64_t low, const MT_IN *a, int64_t a_cs,
-                        MT_ACC *packed) {
+static MT_GEMM_PLAIN void MT_(pack_a)(int64_t M, int64_t K, int64_t low, const MT_IN *a,
+                                      int64_t a_cs, MT_ACC *packed) {
   for (int64_t k0 = 0; k0 < K; k0 += 16) {
     int64_t k_end = mt_gemm_min(k0 + 16, K);
     MT_ACC *panel = packed;
@@ -131,26 +138,25 @@ static void MT_(pack_a)(int64_t M, int64_t K, int64_t low, const MT_IN *a, int64
           for (int64_t v = 0; v < MT_A_VECTORS; v++)
             *(MT_VEC *)(to + v * MT_VL) = MT_(load)(from + v * MT_VL);
         else
-          for (int64_t r = 0; r < rows; r++) to[r] = (MT_ACC)MT_(load1)(from + r);
+          MT_(copy)(1, rows, from, 0, 1, to, 0);
       }
     }
   }
 }
 
 /* A[0:M, 0:K] to rows of ld elements. */
-static void MT_(copy_a)(int64_t M, int64_t K, const MT_IN *a, int64_t a_rs, int64_t a_cs,
-                        MT_ACC *copy, int64_t ld) {
-  for (int64_t i = 0; i < M; i++, a += a_rs, copy += ld) {
-    int64_t k = 0;
-    if (a_cs == 1)
-      for (; k + MT_VL <= K; k += MT_VL) *(MT_VEC *)(copy + k) = MT_(load)(a + k);
-    for (; k < K; k++) copy[k] = (MT_ACC)MT_(load1)(a + k * a_cs);
-  }
+static MT_GEMM_PLAIN void MT_(copy_a)(int64_t M, int64_t K, const MT_IN *a, int64_t a_rs,
+                                      int64_t a_cs, MT_ACC *to, int64_t ld) {
+  int64_t whole = a_cs == 1 ? K - K % MT_VL : 0;
+  for (int64_t i = 0; i < M; i++)
+    for (int64_t k = 0; k < whole; k += MT_VL)
+      *(MT_VEC *)(to + i * ld + k) = MT_(load)(a + i * a_rs + k);
+  MT_(copy)(M, K - whole, a + whole * a_cs, a_rs, a_cs, to + whole, ld);
 }
 
 /* Transposes VL vectors of VL elements: elements within 128-bit lanes first, then whole lanes, each
  * by rounds that interleave row i with the row half a group further on. */
-static inline __attribute__((always_inline)) void MT_(transpose)(MT_VEC *rows) {
+static MT_GEMM_INLINE void MT_(transpose)(MT_VEC *rows) {
   enum { VL = MT_GEMM_VECTOR / sizeof(MT_ACC), GROUP = 16 / sizeof(MT_ACC), LANES = VL / GROUP };
   MT_VEC zipped[VL];
 #pragma GCC unroll 2
@@ -181,14 +187,16 @@ static inline __attribute__((always_inline)) void MT_(transpose)(MT_VEC *rows) {
 
 /* B[0:K, 0:columns] to a panel of rows of `width` elements, whole vectors; what is put in the
  * columns from `columns` on is whatever is at hand. */
-static void MT_(pack_b)(int64_t K, int64_t columns, int64_t width, const MT_IN *b, int64_t b_rs,
-                        int64_t b_cs, MT_ACC *panel) {
+static MT_GEMM_PLAIN void MT_(pack_b)(int64_t K, int64_t columns, int64_t width,
+                                      const MT_IN *b, int64_t b_rs, int64_t b_cs, MT_ACC *panel) {
   enum { VL = MT_GEMM_VECTOR / sizeof(MT_ACC) };
   int64_t k = 0;
   if (b_cs == 1) {
-    for (; k < K && k * b_rs + width <= (K - 1) * b_rs + columns; k++)
+    for (; k < K && k * b_rs + width <= (K - 1) * b_rs + columns; k++) {
+      __builtin_prefetch(b + k * b_rs + width, 0, 2);
       for (int64_t j = 0; j < width; j += VL)
         *(MT_VEC *)(panel + k * width + j) = MT_(load)(b + k * b_rs + j);
+    }
   } else if (b_rs == 1) {
     for (int64_t j = 0; j < width; j += VL) {
       const MT_IN *column[VL];
@@ -203,43 +211,48 @@ static void MT_(pack_b)(int64_t K, int64_t columns, int64_t width, const MT_IN *
       }
     }
   }
-  for (; k < K; k++)
-    for (int64_t j = 0; j < width; j++)
-      panel[k * width + j] = (MT_ACC)MT_(load1)(b + k * b_rs + mt_gemm_min(j, columns - 1) * b_cs);
+  MT_(copy)(K - k, columns, b + k * b_rs, b_rs, b_cs, panel + k * width, width);
 }
 
 static inline int64_t MT_(scratch)(int64_t M, int64_t N, int64_t K) {
   int64_t mc = mt_gemm_min(M, MT_GEMM_MC) + 2 * MT_GEMM_MR, kc = mt_gemm_min(K, MT_KC_MAX);
   (void)N;
-  return mc * (kc + MT_ROW_PAD) + MT_NR * (kc + MT_GEMM_MR);
+  return mc * (kc + MT_ROW_PAD) + MT_NR * (kc + MT_GEMM_MR + 1);
 }
 
-static void MT_GEMM(int64_t M, int64_t N, int64_t K, const MT_IN *A, int64_t a_rs, int64_t a_cs,
-                    const MT_IN *B, int64_t b_rs, int64_t b_cs, MT_ACC *C, int64_t ldc,
-                    MT_ACC *scratch) {
-  if (M <= 0 || N <= 0 || K <= 0) return;
-  int64_t k_blocks = (K + MT_GEMM_KC / 2) / MT_GEMM_KC, kc = k_blocks > 1 ? (K - 1) / k_blocks + 1 : K;
+/* C = A B, or with `add` C += A B; M, N and K are positive. */
+static void MT_(product)(int64_t M, int64_t N, int64_t K, const MT_IN *A, int64_t a_rs,
+                         int64_t a_cs, const MT_IN *B, int64_t b_rs, int64_t b_cs, MT_ACC *C,
+                         int64_t ldc, int add, MT_ACC *scratch) {
+  int64_t k_blocks = (K + MT_GEMM_KC / 2) / MT_GEMM_KC;
+  int64_t kc = k_blocks > 1 ? (K - 1) / k_blocks + 1 : K;
   int64_t m_blocks = (M - 1) / MT_GEMM_MC + 1, mc = (M - 1) / m_blocks + 1;
   mc = (mc + MT_GEMM_MR - 1) / MT_GEMM_MR * MT_GEMM_MR;
-  MT_ACC *panel = scratch, *edge = panel + MT_NR * kc, *block = edge + MT_NR * MT_GEMM_MR;
+  int panels = a_rs == 1 && a_cs != 1;
+#ifdef MT_LOAD_SAME
+  int conflict = N >= MT_GEMM_CONFLICT_COLUMNS &&
+                 a_rs * (int64_t)sizeof(MT_IN) % MT_GEMM_CONFLICT_BYTES == 0;
+#endif
+  MT_ACC *panel = scratch, *edge = panel + MT_NR * kc, *spare = edge + MT_NR * MT_GEMM_MR,
+         *block = spare + MT_NR;
 
-  for (int64_t k0 = 0; k0 < K; k0 += kc)
+  for (int64_t k0 = 0; k0 < K; k0 += kc, add = 1)
     for (int64_t i0 = 0; i0 < M; i0 += mc) {
       int64_t depth = mt_gemm_min(kc, K - k0), height = mt_gemm_min(mc, M - i0);
-      int64_t low = MT_(low_tiles)(height);
+      int64_t low = mt_gemm_low_tiles(height);
       const MT_IN *a = A + i0 * a_rs + k0 * a_cs;
       const MT_ACC *a_block = block;
       int64_t tile_rs = 1, tile_cs = 0;
-      int panels = a_rs == 1 && a_cs != 1;
-      if (panels) MT_(pack_a)(height, depth, low, a, a_cs, block);
+      if (panels) {
+        MT_(pack_a)(height, depth, low, a, a_cs, block);
 #ifdef MT_LOAD_SAME
-      else a_block = a, tile_rs = a_rs, tile_cs = a_cs;
-#else
-      else {
+      } else if (!conflict) {
+        a_block = a, tile_rs = a_rs, tile_cs = a_cs;
+#endif
+      } else {
         tile_rs = depth + MT_ROW_PAD, tile_cs = 1;
         MT_(copy_a)(height, depth, a, a_rs, a_cs, block, tile_rs);
       }
-#endif
       for (int64_t j0 = 0, width; j0 < N; j0 += width) {
         width = N - j0 > MT_VL ? MT_NR : MT_VL;
         int64_t columns = mt_gemm_min(width, N - j0);
@@ -252,28 +265,41 @@ static void MT_GEMM(int64_t M, int64_t N, int64_t K, const MT_IN *A, int64_t a_r
         else
 #endif
           MT_(pack_b)(depth, columns, width, b, b_rs, b_cs, panel);
-        int fits = j0 + width <= ldc;
+        int fits = columns == width;
         const MT_ACC *a_tile = a_block;
         for (int64_t i = 0, mr; i < height; i += mr) {
           mr = MT_(tile_rows)(height - i, low);
           int64_t rows = mt_gemm_min(mr, height - i);
-          MT_ACC *c = C + (i0 + i) * ldc + j0, *to = c;
-          int64_t ld = ldc;
-          if (!fits) {
-            to = edge, ld = width;
-            memset(edge, 0, rows * width * sizeof(MT_ACC));
-          }
+          MT_ACC *c = C + (i0 + i) * ldc + j0;
           if (panels) tile_cs = mr;
-          (mr == MT_GEMM_MR ? width == MT_NR ? MT_(tile_high_2) : MT_(tile_high_1)
-                            : width == MT_NR ? MT_(tile_low_2) : MT_(tile_low_1))(
-              depth, a_tile, tile_rs, tile_cs, b_panel, panel_rs, to, ld, rows);
+          (width < MT_NR ? MT_(tile_narrow) : mr < MT_GEMM_MR ? MT_(tile_low) : MT_(tile_high))(
+              depth, a_tile, tile_rs, tile_cs, b_panel, panel_rs, fits ? c : edge,
+              fits ? ldc : width, rows, add && fits, spare);
           a_tile += panels ? mr * depth + MT_A_VECTORS * MT_VL : mr * tile_rs;
           if (!fits)
             for (int64_t r = 0; r < rows; r++)
-              for (int64_t j = 0; j < columns; j++) c[r * ldc + j] += edge[r * width + j];
+              for (int64_t j = 0; j < columns; j++)
+                c[r * ldc + j] = edge[r * width + j] + (add ? c[r * ldc + j] : 0);
         }
       }
     }
+}
+
+static inline void MT_GEMM(int64_t M, int64_t N, int64_t K, const MT_IN *A, int64_t a_rs,
+                           int64_t a_cs, const MT_IN *B, int64_t b_rs, int64_t b_cs, MT_ACC *C,
+                           int64_t ldc, MT_ACC *scratch) {
+  if (M > 0 && N > 0 && K > 0)
+    MT_(product)(M, N, K, A, a_rs, a_cs, B, b_rs, b_cs, C, ldc, 1, scratch);
+}
+
+static inline void MT_(set)(int64_t M, int64_t N, int64_t K, const MT_IN *A, int64_t a_rs,
+                            int64_t a_cs, const MT_IN *B, int64_t b_rs, int64_t b_cs, MT_ACC *C,
+                            int64_t ldc, MT_ACC *scratch) {
+  if (M > 0 && N > 0 && K > 0)
+    MT_(product)(M, N, K, A, a_rs, a_cs, B, b_rs, b_cs, C, ldc, 0, scratch);
+  else
+    for (int64_t i = 0; i < M; i++)
+      for (int64_t j = 0; j < N; j++) C[i * ldc + j] = 0;
 }
 
 #undef MT_
