@@ -24,7 +24,7 @@ def save(obj: Any, f: FileLike) -> None:
     a path, a process killed at any moment leaves either the old file or the new one there.
     """
     data = map_tensors(obj, mt.Tensor, to_torch)
-    if hasattr(f, "write"):
+    if not isinstance(f, (str, os.PathLike)):
         torch.save(data, f)
         return
     with replacing(f) as file:
@@ -38,12 +38,16 @@ def load(f: FileLike, map_location: Any = None) -> Any:
     one that holds more than tensors and plain data raises UnpicklingError. A truncated or otherwise
     damaged file, or one of another kind, raises RuntimeError.
     """
-    _check_archive(f)
+    if isinstance(f, (str, os.PathLike)):
+        with open(f, "rb") as file:
+            return load(file, map_location)
+    name = getattr(f, "name", "the file")
+    _check_archive(f, name)
     try:
         data = torch.load(f, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise pickle.UnpicklingError(
-            f"{_name(f)}: holds more than tensors and plain data, and is not loaded because that "
+            f"{name}: holds more than tensors and plain data, and is not loaded because that "
             "could execute code from the file"
         ) from error
     return map_tensors(data, torch.Tensor, from_torch)
@@ -92,22 +96,17 @@ def map_tensors(data: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
     return data
 
 
-def _check_archive(f: FileLike) -> None:
-    """Raise RuntimeError unless `f` is a complete archive whose records have their checksums."""
-    start = f.tell() if hasattr(f, "tell") else None
+def _check_archive(file: IO[bytes], name: str) -> None:
+    """Raise RuntimeError unless `file` is a complete archive whose records have their checksums."""
+    position = file.tell()
     try:
-        with zipfile.ZipFile(f) as archive:
+        with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
     except zipfile.BadZipFile as error:
         raise RuntimeError(
-            f"{_name(f)}: truncated, damaged, or no file of this format, which is that of "
-            f"torch.save: {error}"
+            f"{name}: truncated, damaged, or no file of this format, which is that of torch.save: "
+            f"{error}"
         ) from error
     if damaged is not None:
-        raise RuntimeError(f"{_name(f)}: damaged: the record {damaged} has a wrong checksum")
-    if start is not None:
-        f.seek(start)
-
-
-def _name(f: FileLike) -> str:
-    return getattr(f, "name", "the file") if hasattr(f, "read") else os.fspath(f)
+        raise RuntimeError(f"{name}: damaged: the record {damaged} has a wrong checksum")
+    file.seek(position)

@@ -77,7 +77,7 @@ class DataLoader(torch.utils.data.DataLoader):
             **kwargs,
         )
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Any]:
         if self._reseeds:
             self.generator.manual_seed(int(mt.randint(0, 2**62, (), dtype=mt.int64).item()))
         return (map_tensors(batch, torch.Tensor, from_torch) for batch in super().__iter__())

@@ -118,8 +118,8 @@ def _fetch(name: str, sha256: str, mirrors: Sequence[str], root: Path) -> bytes:
     raise ConnectionError(
         f"could not download {name}:\n  "
         + "\n  ".join(answers)
-        + f"\nPut MNIST's four files into {root} by hand, or use the 10,000 digits that come with the "
-        "package."
+        + f"\nPut MNIST's four files into {root} by hand, or use the 10,000 digits that come with "
+        "the package."
     )
 
 
