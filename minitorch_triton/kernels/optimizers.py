@@ -52,7 +52,12 @@ def table_rows(
     for tensors, numel in zip(addresses, numels, strict=True):
         start = np.arange(0, numel, block, dtype=np.int64)[:, None]
         parts.append(
-            np.hstack([np.int64(tensors) + start * itemsize, np.minimum(numel - start, block)])
+            np.hstack(
+                [
+                    np.array(tensors, dtype=np.int64) + start * itemsize,
+                    np.minimum(numel - start, block),
+                ]
+            )
         )
     return np.concatenate(parts)
 

@@ -1,0 +1,74 @@
+"""Modules, losses and initial values, with PyTorch's names, defaults and state_dict keys."""
+
+from minitorch_triton.nn import functional, init, utils
+from minitorch_triton.nn.activation import (
+    ELU,
+    GELU,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from minitorch_triton.nn.container import ModuleDict, ModuleList, Sequential
+from minitorch_triton.nn.dropout import Dropout
+from minitorch_triton.nn.flatten import Flatten
+from minitorch_triton.nn.linear import Identity, Linear
+from minitorch_triton.nn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
+from minitorch_triton.nn.module import Module
+from minitorch_triton.nn.normalization import BatchNorm1d, LayerNorm
+from minitorch_triton.nn.parameter import Parameter
+from minitorch_triton.nn.sparse import Embedding
+
+__all__ = [
+    "Module",
+    "Parameter",
+    # containers
+    "Sequential",
+    "ModuleList",
+    "ModuleDict",
+    # layers
+    "Linear",
+    "Identity",
+    "Flatten",
+    "Dropout",
+    "LayerNorm",
+    "BatchNorm1d",
+    "Embedding",
+    # activations
+    "ReLU",
+    "LeakyReLU",
+    "Tanh",
+    "Sigmoid",
+    "GELU",
+    "SiLU",
+    "ELU",
+    "Softplus",
+    "Softmax",
+    "LogSoftmax",
+    # losses
+    "CrossEntropyLoss",
+    "NLLLoss",
+    "MSELoss",
+    "L1Loss",
+    "SmoothL1Loss",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "KLDivLoss",
+    # submodules
+    "functional",
+    "init",
+    "utils",
+]
