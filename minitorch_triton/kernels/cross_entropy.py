@@ -62,7 +62,7 @@ def cross_entropy_kernel(
     denominator_ptr,  # (1,): what a mean divides by
     partial_ptr,  # (2, programs), or None for a single program
     stats_ptr,  # (outer, rows, 2), or None for log-probabilities
-    status_ptr,  # (1,): takes a target that is out of range
+    status_ptr,  # (2,): takes a target that is out of range, and 1
     x_ptr,  # (outer, rows, C)
     target_ptr,  # (outer, rows) class indices, or (outer, rows, C) probabilities
     weight_ptr,  # (C,), or None
@@ -130,6 +130,7 @@ def cross_entropy_kernel(
         first_wrong = tl.min(wrong, axis=0)
         if first_wrong < rows:
             tl.store(status_ptr, tl.sum(tl.where(m == first_wrong, index, 0), axis=0))
+            tl.store(status_ptr + 1, 1)
         row_weight = tl.where(kept, row_weight, 0)
         if weight_ptr is not None:
             w = tl.load(weight_ptr + index * stride_w, mask=valid, other=0)
@@ -327,8 +328,8 @@ def cross_entropy(
         partial: (2, :func:`programs` of x) of the compute type, scratch; None for one program.
         stats: (rows, 2) of the compute type, written: what the backward pass needs. None if ``x``
             holds log-probabilities already (nll_loss).
-        status: int64, one element, which must be 0: a target that is out of range is stored here
-            (0 never is one), and the loss of its row is nan. No memory outside ``x`` is read.
+        status: (2,) int64, two zeros: a target that is out of range is stored here, and a 1 behind
+            it, and the loss of its row is nan. No memory outside ``x`` is read.
         x: (N, C, ...) or (C,).
         target: integers (N, ...) or (), or probabilities of ``x``'s shape.
         weight: (C,).
