@@ -1,7 +1,167 @@
-"""Deep learning whose every operation, forward and backward, is a Triton kernel."""
+"""Deep learning whose every operation, forward and backward, is a Triton kernel.
+
+The names are PyTorch's: a PyTorch script runs after ``import minitorch_triton as torch``, as far
+as what it uses is here (see the README's table of operations).
+"""
+
+from torch import (
+    Size,
+    bfloat16,
+    bool,
+    device,
+    dtype,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    int8,
+    int16,
+    int32,
+    int64,
+    promote_types,
+    set_default_dtype,
+    uint8,
+)
 
 from minitorch_triton import cpu
 
 cpu.enable()
 
-from minitorch_triton.tensor import Tensor, as_tensor, from_dlpack, from_numpy, from_torch, tensor  # noqa: E402
+# Everything below may start kernels, which on a CPU run natively from here on.
+from minitorch_triton import autograd, ops  # noqa: E402
+from minitorch_triton.autograd import (  # noqa: E402
+    enable_grad,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from minitorch_triton.factories import (  # noqa: E402
+    BFloat16Tensor,
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+    empty,
+    empty_like,
+    full,
+    full_like,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
+from minitorch_triton.ops import add, sub  # noqa: E402
+from minitorch_triton.ops.creation import (  # noqa: E402
+    arange,
+    cat,
+    clone,
+    eye,
+    linspace,
+    stack,
+)
+from minitorch_triton.ops.pointwise import (  # noqa: E402
+    abs,
+    bitwise_and,
+    bitwise_not,
+    bitwise_or,
+    bitwise_xor,
+    ceil,
+    clamp,
+    cos,
+    div,
+    eq,
+    erf,
+    exp,
+    expm1,
+    floor,
+    floor_divide,
+    fmod,
+    ge,
+    gt,
+    isfinite,
+    isinf,
+    isnan,
+    le,
+    log,
+    log1p,
+    log2,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    lt,
+    masked_fill,
+    maximum,
+    minimum,
+    mul,
+    ne,
+    neg,
+    pow,
+    reciprocal,
+    relu,
+    remainder,
+    round,
+    rsqrt,
+    sigmoid,
+    sign,
+    sin,
+    sqrt,
+    square,
+    tanh,
+    trunc,
+    where,
+)
+from minitorch_triton.ops.reductions import (  # noqa: E402
+    all,
+    amax,
+    amin,
+    any,
+    argmax,
+    argmin,
+    logsumexp,
+    max,
+    mean,
+    min,
+    norm,
+    prod,
+    std,
+    sum,
+    var,
+)
+from minitorch_triton.ops.views import (  # noqa: E402
+    broadcast_to,
+    chunk,
+    flatten,
+    narrow,
+    permute,
+    reshape,
+    select,
+    split,
+    squeeze,
+    t,
+    transpose,
+    unbind,
+    unsqueeze,
+)
+from minitorch_triton.tensor import (  # noqa: E402
+    Tensor,
+    as_tensor,
+    from_dlpack,
+    from_numpy,
+    from_torch,
+    tensor,
+)
+
+float = float32
+double = float64
+half = float16
+long = int64
+int = int32
+short = int16
+
+__version__ = "0.1.0"

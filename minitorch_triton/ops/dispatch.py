@@ -155,16 +155,20 @@ class Planned:
         function: returns a tensor, or a sequence of tensors and None. Tensors may be None; every
             other argument must be hashable, and is part of what a plan depends on, except a
             :class:`Number`.
+
+    Attributes:
+        replays: whether calls are planned; otherwise the function runs every time.
     """
 
-    __slots__ = ("function", "plans")
+    __slots__ = ("function", "plans", "replays")
 
     def __init__(self, function: Callable):
         self.function = function
+        self.replays = not launching.INTERPRETED
         self.plans: dict[tuple, Plan] = {}
 
     def __call__(self, args: Sequence) -> list:
-        if _trace.storages is not None or launching.INTERPRETED:
+        if _trace.storages is not None or not self.replays:
             with set_grad_enabled(False):
                 return _as_list(self.function(*args))
         key = tuple(
@@ -314,6 +318,12 @@ class Op:
         raise NotImplementedError(f"{self.name} has no derivative")
 
     decompose: Callable | None = None
+
+    def as_torch(self) -> Callable:
+        """A function of torch tensors that PyTorch's own autograd differentiates through this."""
+        from minitorch_triton.ops.custom import as_torch
+
+        return as_torch(self)
 
     def recorded_backward(self, node: OpNode, grads: list, saved: list) -> Sequence:
         """Backward under ``create_graph``: the gradient of ``decompose``, itself in the graph."""

@@ -1,0 +1,97 @@
+"""Tensors from nothing: ``zeros``, ``ones``, ``full``, ``empty`` and their ``*_like`` forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from minitorch_triton.ops import creation
+from minitorch_triton.ops.views import shape_arguments
+from minitorch_triton.tensor import Tensor, tensor
+
+
+def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """An uninitialised tensor."""
+    return creation.make(shape_arguments(size), None, dtype, device, requires_grad)
+
+
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros."""
+    return creation.make(shape_arguments(size), 0, dtype, device, requires_grad)
+
+
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones."""
+    return creation.make(shape_arguments(size), 1, dtype, device, requires_grad)
+
+
+def full(
+    size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor with every element ``fill_value``, whose type decides the dtype."""
+    if dtype is None and not isinstance(fill_value, float):
+        dtype = torch.bool if isinstance(fill_value, bool) else torch.int64
+    return creation.make(shape_arguments((size,)), fill_value, dtype, device, requires_grad)
+
+
+def _like(x: Tensor, fill: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    return creation.make(
+        x.shape, fill, dtype or x.dtype, x.device if device is None else device, requires_grad
+    )
+
+
+def empty_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """An uninitialised tensor of the input's shape, dtype and device."""
+    return _like(input, None, dtype, device, requires_grad)
+
+
+def zeros_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Zeros of the input's shape, dtype and device."""
+    return _like(input, 0, dtype, device, requires_grad)
+
+
+def ones_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Ones of the input's shape, dtype and device."""
+    return _like(input, 1, dtype, device, requires_grad)
+
+
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A filled tensor of the input's shape, dtype and device."""
+    return _like(input, fill_value, dtype, device, requires_grad)
+
+
+def _typed(dtype: torch.dtype, name: str) -> Any:
+    def make(*args: Any) -> Tensor:
+        if len(args) == 1 and not isinstance(args[0], int):
+            return tensor(args[0], dtype=dtype)
+        return empty(*args, dtype=dtype)
+
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = f"A {dtype} tensor of the given data, or uninitialised of the given sizes."
+    return make
+
+
+FloatTensor = _typed(torch.float32, "FloatTensor")
+DoubleTensor = _typed(torch.float64, "DoubleTensor")
+HalfTensor = _typed(torch.float16, "HalfTensor")
+BFloat16Tensor = _typed(torch.bfloat16, "BFloat16Tensor")
+LongTensor = _typed(torch.int64, "LongTensor")
+IntTensor = _typed(torch.int32, "IntTensor")
+ShortTensor = _typed(torch.int16, "ShortTensor")
+CharTensor = _typed(torch.int8, "CharTensor")
+ByteTensor = _typed(torch.uint8, "ByteTensor")
+BoolTensor = _typed(torch.bool, "BoolTensor")
