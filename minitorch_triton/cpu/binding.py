@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from triton import knobs
@@ -58,6 +58,25 @@ def caches_of(kernel: JITFunction) -> Caches:
 
 
 # ---- Arguments -----------------------------------------------------------------------------------
+
+
+def tensors(args: Iterable[Any]) -> Iterator[Any]:
+    """The objects among the arguments that hold an address, in order."""
+    for arg in args:
+        if isinstance(arg, tuple):
+            yield from tensors(arg)
+        elif hasattr(arg, "data_ptr"):
+            yield arg
+        elif hasattr(arg, "base") and hasattr(arg.base, "data_ptr"):
+            yield arg.base  # a tensor descriptor
+
+
+def device_kind(tensor: Any) -> str | None:
+    """The kind of device a tensor is on, such as "cpu" or "cuda"; None if it does not say."""
+    device = getattr(tensor, "device", None)
+    if device is None:
+        return None
+    return getattr(device, "type", None) or str(device).split(":")[0]
 
 
 def flatten(ty: Any, value: Any) -> Iterator[tuple[str, Any]]:
@@ -146,6 +165,17 @@ def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) 
                 raise
 
 
+def check_devices(kernel: JITFunction, bound_args: dict[str, Any]) -> None:
+    """Refuse to run a kernel on the CPU with tensors elsewhere: it would read wild addresses."""
+    for name, value in bound_args.items():
+        for tensor in tensors((value,)):
+            if device_kind(tensor) not in (DEVICE, None):
+                raise ValueError(
+                    f"{kernel.__name__} runs on the CPU, where its first tensor is, but {name} is "
+                    f"on device {tensor.device}"
+                )
+
+
 def check_globals(kernel: JITFunction) -> None:
     """Refuse to run a kernel after a global variable that was compiled into it has changed."""
     for (name, _), (value, variables) in kernel.used_global_vals.items():
@@ -175,9 +205,10 @@ def general_run(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmu
         hook(*args, **options)
 
     caches = caches_of(kernel)
-    kernel_cache, key_cache, _, backend, binder = caches
+    kernel_cache, _, _, backend, binder = caches
     bound_args, specialization, extra = binder(*args, **options)
-    key = compute_cache_key(key_cache, specialization, extra)
+    # Without Triton's memory of keys, in which the constants 0.0 and -0.0 are the same.
+    key = compute_cache_key({}, specialization, extra)
     compiled = kernel_cache.get(key)
     if compiled is None:
         packed = kernel._pack_args(backend, options, bound_args, specialization, extra)
@@ -190,6 +221,7 @@ def general_run(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmu
     check_globals(kernel)
     if warmup:
         return compiled
+    check_devices(kernel, bound_args)
     if not isinstance(compiled, CompiledKernel):
         # Triton's asynchronous compilation gives a promise of a kernel.
         compiled = compiled.result()
@@ -254,8 +286,16 @@ def _key_expression(param: Any, value: Any) -> str:
 
 
 def _elsewhere(name: str, value: Any) -> str:
-    """Python code for whether a tensor argument is not in CPU memory."""
-    return f"not {name}.is_cpu" if hasattr(value, "is_cpu") else f"{name}.device.type != 'cpu'"
+    """Python code for whether a tensor argument is not in CPU memory.
+
+    Raises:
+        TypeError: tensors of this kind do not tell.
+    """
+    if hasattr(value, "is_cpu"):
+        return f"not {name}.is_cpu"
+    if hasattr(value, "device") and hasattr(value.device, "type"):
+        return f"{name}.device.type != 'cpu'"
+    raise TypeError(f"no launch function for an argument of type {type(value).__name__}")
 
 
 LAUNCH_TEMPLATE = """
@@ -364,7 +404,9 @@ def run_on_cpu(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmup
             except TypeError:
                 launchers[key] = None
         if launchers[key] is not None:
-            return launchers[key](grid, *args, **kwargs)
+            compiled = launchers[key](grid, *args, **kwargs)
+            if compiled is not None:
+                return compiled
     return general_run(kernel, args, kwargs, grid, warmup)
 
 
@@ -424,9 +466,9 @@ def prepare(
     if too_many or not constexprs.keys() <= bound_args.keys():
         raise TypeError(f"{kernel.__name__} takes {', '.join(kernel.arg_names)}")
 
-    kernel_cache, key_cache, _, backend, _ = caches_of(kernel)
+    kernel_cache, _, _, backend, _ = caches_of(kernel)
     options["debug"] = options.get("debug", kernel.debug) or knobs.runtime.debug
-    key = compute_cache_key(key_cache, specialization, options)
+    key = compute_cache_key({}, specialization, options)
     compiled = kernel_cache.get(key)
     if compiled is None:
         parsed, signature, constants, attrs = kernel._pack_args(

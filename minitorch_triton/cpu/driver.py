@@ -13,7 +13,7 @@ import contextvars
 import copy
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from triton import knobs
@@ -166,16 +166,6 @@ def gpu_is_active() -> bool:
     return not isinstance(triton_driver.active, CPUDriver)
 
 
-def _tensors(args: Iterable[Any]) -> Iterator[Any]:
-    for arg in args:
-        if isinstance(arg, tuple):
-            yield from _tensors(arg)
-        elif hasattr(arg, "data_ptr"):
-            yield arg
-        elif hasattr(arg, "base") and hasattr(arg.base, "data_ptr"):
-            yield arg.base  # a tensor descriptor
-
-
 def belongs_to_cpu(args: Iterable[Any]) -> bool:
     """Whether a kernel with these arguments runs on the CPU.
 
@@ -185,16 +175,16 @@ def belongs_to_cpu(args: Iterable[Any]) -> bool:
     Raises:
         ValueError: the tensor is neither on the CPU nor on a GPU that Triton drives.
     """
-    tensor = next(_tensors(args), None)
-    device = getattr(tensor, "device", None)
-    if device is None:
-        return not gpu_is_active()
-    kind = getattr(device, "type", None) or str(device).split(":")[0]
-    if kind == "cpu":
+    tensor = next(binding.tensors(args), None)
+    kind = binding.device_kind(tensor)
+    if kind == DEVICE:
         return True
-    if not gpu_is_active():
-        raise ValueError(f"a kernel cannot run on a tensor on device {device}: there is no GPU")
-    return False
+    on_gpu = gpu_is_active()
+    if kind is not None and not on_gpu:
+        raise ValueError(
+            f"a kernel cannot run on a tensor on device {tensor.device}: there is no such GPU"
+        )
+    return not on_gpu
 
 
 def routed_run(self: JITFunction, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:

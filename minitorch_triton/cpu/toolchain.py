@@ -31,7 +31,7 @@ TIME_LIMIT_S = 300.0
 # instruction and comparisons to become masks. -fno-strict-aliasing because one scratch buffer
 # holds tiles of different types; -fwrapv because integer arithmetic in Triton wraps around.
 FLAGS = (
-    "-std=gnu11", "-O3", "-fPIC", "-shared", "-pipe", "-s", "-fvisibility=hidden",
+    "-std=gnu11", "-O3", "-fPIC", "-shared", "-nostartfiles", "-pipe", "-fvisibility=hidden",
     "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing", "-fwrapv", "-fopenmp-simd",
     "-Wno-psabi", "-Wno-unknown-pragmas",
 )  # fmt: skip

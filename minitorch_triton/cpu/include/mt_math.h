@@ -275,18 +275,22 @@ MT_FN float mt_log1p_f32(float x) {
  * (1983).  x is an integer M of 24 bits times a power of two, whose 2/pi multiple modulo 4 comes
  * from a table; r is good to 2^-57 of a quadrant, and no float is nearer than 2^-33 to one's
  * boundary.  Floats below 2^-30 are their own sine. */
-MT_FN mt_reduced_f32_ mt_reduce_sin_f32_(float x) {
+typedef struct {
+    double r;
+    int32_t n;
+} mt_turn_;
+MT_FN mt_turn_ mt_reduce_sin_f32_(float x) {
     const uint32_t u = mt_f32_bits(x) & 0x7fffffff;
     const int32_t exponent = (int32_t)(u >> 23) - (127 - 30);
     const int64_t entry = exponent < 0 ? 0 : exponent > 157 ? 157 : exponent;
     const double significand = (double)(int32_t)((u & 0x7fffff) | 0x800000);
-    const double product = significand * mt_two_over_pi_upper_[entry];
-    const double shifted = product + MT_ROUND_F64_;
-    const double turn = MT_FMA_f64(significand, mt_two_over_pi_lower_[entry],
-                                   product - (shifted - MT_ROUND_F64_));
-    const float r = (float)(turn * 0x1.921fb54442d18p+0);
+    const double upper = significand * mt_two_over_pi_upper_[entry];
+    const double lower = significand * mt_two_over_pi_lower_[entry];
+    const double shifted = (upper + lower) + MT_ROUND_F64_;
+    const double turn = (upper - (shifted - MT_ROUND_F64_)) + lower;
+    const double r = turn * 0x1.921fb54442d18p+0;
     const int32_t n = (int32_t)(uint32_t)mt_f64_bits(shifted);
-    return (mt_reduced_f32_){x < 0 ? -r : r, x < 0 ? -n : n};
+    return (mt_turn_){x < 0 ? -r : r, x < 0 ? -n : n};
 }
 /* sin(r + n pi/2). */
 MT_FN float mt_sin_quadrant_(float r, int32_t n) {
@@ -297,40 +301,140 @@ MT_FN float mt_sin_quadrant_(float r, int32_t n) {
     return mt_bits_f32(mt_f32_bits(y) ^ (uint32_t)(n & 2) << 30);
 }
 MT_FN float mt_sin_f32(float x) {
-    const mt_reduced_f32_ a = mt_reduce_sin_f32_(x);
-    const float y = mt_sin_quadrant_(a.r, a.n);
+    const mt_turn_ a = mt_reduce_sin_f32_(x);
+    const float y = mt_sin_quadrant_((float)a.r, a.n);
     return __builtin_fabsf(x) < 0x1p-30f ? x : y + (x - x);
 }
 MT_FN float mt_cos_f32(float x) {
-    const mt_reduced_f32_ a = mt_reduce_sin_f32_(x);
-    const float y = mt_sin_quadrant_(a.r, a.n + 1);
+    const mt_turn_ a = mt_reduce_sin_f32_(x);
+    const float y = mt_sin_quadrant_((float)a.r, a.n + 1);
     return __builtin_fabsf(x) < 0x1p-30f ? 1.0f : y + (x - x);
+}
+
+/* Infinity minus itself makes the NaN that these give for infinity. */
+MT_FN float mt_tan_f32(float x) {
+    const mt_turn_ a = mt_reduce_sin_f32_(x);
+    const double r2 = a.r * a.r;
+    const double s = a.r * mt_poly_tan_sin_f64_(r2), c = mt_poly_tan_cos_f64_(r2);
+    const double above = a.n & 1 ? -c : s, below = a.n & 1 ? s : c;
+    return __builtin_fabsf(x) < 0x1p-30f ? x : (float)(above / below) + (x - x);
+}
+
+/* sin(pi x) and cos(pi x).  A float from 2^24 on is an even number, as good as 0. */
+MT_FN float mt_sin_half_turns_(float x, int32_t first) {
+    const float small = __builtin_fabsf(x) < 0x1p24f ? x : 0;
+    const float n = __builtin_rintf(2.0f * small);
+    const double r = (double)(small - 0.5f * n) * 0x1.921fb54442d18p+1;
+    return mt_sin_quadrant_((float)r, (int32_t)n + first) + (x - x);
+}
+MT_FN float mt_sinpi_f32(float x) { return mt_sin_half_turns_(x, 0); }
+MT_FN float mt_cospi_f32(float x) { return mt_sin_half_turns_(x, 1); }
+
+/* asin(x) for |x| <= 1/2; beyond, asin(x) = pi/2 - 2 asin(sqrt((1 - x) / 2)). */
+typedef struct {
+    double y;
+    int far;
+} mt_asin_parts_;
+MT_FN mt_asin_parts_ mt_asin_parts_f32_(float magnitude) {
+    const int far = magnitude > 0.5f;
+    const float square = far ? 0.5f * (1.0f - magnitude) : magnitude * magnitude;
+    const double z = far ? __builtin_sqrt((double)square) : (double)magnitude;
+    return (mt_asin_parts_){z + z * (double)(square * mt_poly_asin_f32_(square)), far};
+}
+#define MT_HALF_PI_ 0x1.921fb54442d18p+0
+MT_FN float mt_asin_f32(float x) {
+    const mt_asin_parts_ a = mt_asin_parts_f32_(__builtin_fabsf(x));
+    return mt_copysign_f32((float)(a.far ? MT_HALF_PI_ - 2 * a.y : a.y), x);
+}
+MT_FN float mt_acos_f32(float x) {
+    const mt_asin_parts_ a = mt_asin_parts_f32_(__builtin_fabsf(x));
+    const double near = MT_HALF_PI_ - (x < 0 ? -a.y : a.y);
+    const double far = x < 0 ? 2 * (MT_HALF_PI_ - a.y) : 2 * a.y;
+    return (float)(a.far ? far : near);
+}
+MT_FN float mt_atan_f32(float x) {
+    const float magnitude = __builtin_fabsf(x);
+    const int far = magnitude > 1.0f;
+    const float z = far ? 1.0f / magnitude : magnitude, z2 = z * z;
+    const float near = MT_FMA_f32(z * z2, mt_poly_atan_f32_(z2), z);
+    const float beyond = 0x1.921fb6p+0f - (near + 0x1.777a5cp-25f);
+    return mt_copysign_f32(far ? beyond : near, x);
+}
+/* In double, where no quotient of floats overflows. */
+MT_FN float mt_atan2_f32(float y, float x) {
+    const float a = __builtin_fabsf(x), b = __builtin_fabsf(y);
+    const int steep = b > a;
+    const double larger = steep ? b : a, smaller = steep ? a : b;
+    double q = smaller / (larger == 0 ? 1 : larger);
+    q = a == b && b == __builtin_inff() ? 1 : q;
+    double angle = q * mt_poly_atan_f64_(q * q);
+    angle = steep ? MT_HALF_PI_ - angle : angle;
+    angle = mt_f32_bits(x) >> 31 ? 2 * MT_HALF_PI_ - angle : angle;
+    return (x != x) | (y != y) ? x + y : mt_copysign_f32((float)angle, y);
+}
+
+/* ---- hyperbolic functions, in double; a float below 2^-12 is their value at it ---- */
+
+#define MT_ODD_F32_(x, y) \
+    (__builtin_fabsf(x) < 0x1p-12f ? (x) : mt_copysign_f32((float)(y), x))
+
+MT_FN float mt_sinh_f32(float x) {
+    const double e = mt_exp_f64(__builtin_fabsf(x));
+    return MT_ODD_F32_(x, 0.5 * (e - 1 / e));
+}
+MT_FN float mt_cosh_f32(float x) {
+    const double e = mt_exp_f64(__builtin_fabsf(x));
+    return (float)(0.5 * (e + 1 / e));
+}
+MT_FN float mt_asinh_f32(float x) {
+    const double a = __builtin_fabsf(x);
+    return MT_ODD_F32_(x, mt_log_f64(a + __builtin_sqrt(a * a + 1)));
+}
+MT_FN float mt_acosh_f32(float x) {
+    const double a = x >= 1.0f ? x : __builtin_nanf("");
+    return (float)mt_log_f64(a + __builtin_sqrt(a * a - 1));
+}
+MT_FN float mt_atanh_f32(float x) {
+    const double a = __builtin_fabsf(x);
+    return MT_ODD_F32_(x, 0.5 * mt_log_f64((1 + a) / (1 - a)));
 }
 
 /* ---- powers ---- */
 
-/* Two roundings: within 1 ulp. */
+/* Two roundings: within 1.5 ulp. */
 MT_FN float mt_rsqrt_f32(float x) { return 1.0f / __builtin_sqrtf(x); }
 MT_FN double mt_rsqrt_f64(double x) { return 1.0 / __builtin_sqrt(x); }
+MT_FN float mt_hypot_f32(float x, float y) {
+    const double a = x, b = y;
+    const int infinite = mt_isinf_f32(x) | mt_isinf_f32(y);
+    return infinite ? __builtin_inff() : (float)__builtin_sqrt(a * a + b * b);
+}
 
-/* 2^(y log2|x|) in double; then what IEEE 754 says about signs and special numbers. */
-MT_FN float mt_pow_f32(float x, float y) {
-    const float magnitude = __builtin_fabsf(x);
-    const mt_split_f64_ a = mt_split_log_f64_(magnitude);
+/* x^y for x >= 0, in double. */
+MT_FN float mt_pow_magnitude_(float x, double y) {
+    const mt_split_f64_ a = mt_split_log_f64_(x);
     const double s = a.f / (2.0 + a.f);
-    double exponent = MT_FMA_f64(s, mt_poly_pow_log2_f64_(s * s), a.e);
-    exponent = magnitude == 0 ? -__builtin_inf() : exponent;
-    exponent = magnitude == __builtin_inff() ? __builtin_inf() : exponent;
-    const double t = (double)y * exponent;
+    double log2 = MT_FMA_f64(s, mt_poly_pow_log2_f64_(s * s), a.e);
+    log2 = x == 0 ? -__builtin_inf() : log2;
+    log2 = x == __builtin_inff() ? __builtin_inf() : log2;
+    const double t = y * log2;
     const double clamped = MT_CLAMP_(t, -160.0, 160.0);
     const double shifted = clamped + MT_ROUND_F64_;
     const double r = clamped - (shifted - MT_ROUND_F64_);
     const int64_t n = (int64_t)(mt_f64_bits(shifted) - mt_f64_bits(MT_ROUND_F64_));
-    float power = (float)(mt_poly_pow_exp2_f64_(r) * mt_pow2_f64_(n));
-    power = magnitude == 1.0f ? 1.0f : power;
-
+    const float power = (float)(mt_poly_pow_exp2_f64_(r) * mt_pow2_f64_(n));
+    return x == 1.0f ? 1.0f : power;
+}
+MT_FN float mt_cbrt_f32(float x) {
+    const float magnitude = mt_pow_magnitude_(__builtin_fabsf(x), 0x1.5555555555555p-2);
+    return x == x ? mt_copysign_f32(magnitude, x) : x;
+}
+/* Signs and special numbers are those of IEEE 754. */
+MT_FN float mt_pow_f32(float x, float y) {
+    const float magnitude = __builtin_fabsf(x);
     const int integer = __builtin_rintf(y) == y;
     const int odd = integer & (__builtin_rintf(0.5f * y) != 0.5f * y);
+    float power = mt_pow_magnitude_(magnitude, y);
     power = odd ? mt_copysign_f32(power, x) : power;
     power = (x < 0) & (magnitude < __builtin_inff()) & !integer ? __builtin_nanf("") : power;
     power = (x != x) | (y != y) ? x + y : power;
@@ -342,9 +446,11 @@ MT_FN float mt_pow_f32(float x, float y) {
 #define MT_LIBM1_F32_(name) MT_FN float mt_##name##_f32(float x) { return __builtin_##name##f(x); }
 #define MT_LIBM1_F64_(name) MT_FN double mt_##name##_f64(double x) { return __builtin_##name(x); }
 #define MT_LIBM1_(name) MT_LIBM1_F32_(name) MT_LIBM1_F64_(name)
+#define MT_LIBM2_F64_(name)                                                                      \
+    MT_FN double mt_##name##_f64(double x, double y) { return __builtin_##name(x, y); }
 #define MT_LIBM2_(name)                                                                          \
     MT_FN float mt_##name##_f32(float x, float y) { return __builtin_##name##f(x, y); }          \
-    MT_FN double mt_##name##_f64(double x, double y) { return __builtin_##name(x, y); }
+    MT_LIBM2_F64_(name)
 
 MT_LIBM1_F64_(exp10)
 MT_LIBM1_F64_(log2)
@@ -352,18 +458,18 @@ MT_LIBM1_F64_(log10)
 MT_LIBM1_F64_(log1p)
 MT_LIBM1_F64_(sin)
 MT_LIBM1_F64_(cos)
-MT_LIBM1_(tan)
-MT_LIBM1_(asin)
-MT_LIBM1_(acos)
-MT_LIBM1_(atan)
-MT_LIBM1_(sinh)
-MT_LIBM1_(cosh)
-MT_LIBM1_(asinh)
-MT_LIBM1_(acosh)
-MT_LIBM1_(atanh)
+MT_LIBM1_F64_(tan)
+MT_LIBM1_F64_(asin)
+MT_LIBM1_F64_(acos)
+MT_LIBM1_F64_(atan)
+MT_LIBM1_F64_(sinh)
+MT_LIBM1_F64_(cosh)
+MT_LIBM1_F64_(asinh)
+MT_LIBM1_F64_(acosh)
+MT_LIBM1_F64_(atanh)
 MT_LIBM1_F64_(erf)
 MT_LIBM1_(erfc)
-MT_LIBM1_(cbrt)
+MT_LIBM1_F64_(cbrt)
 MT_LIBM1_(lgamma)
 MT_LIBM1_(tgamma)
 MT_LIBM1_(logb)
@@ -371,9 +477,9 @@ MT_LIBM1_(j0)
 MT_LIBM1_(j1)
 MT_LIBM1_(y0)
 MT_LIBM1_(y1)
-MT_FN double mt_pow_f64(double x, double y) { return __builtin_pow(x, y); }
-MT_LIBM2_(atan2)
-MT_LIBM2_(hypot)
+MT_LIBM2_F64_(pow)
+MT_LIBM2_F64_(atan2)
+MT_LIBM2_F64_(hypot)
 MT_LIBM2_(fmod)
 MT_LIBM2_(remainder)
 MT_LIBM2_(nextafter)

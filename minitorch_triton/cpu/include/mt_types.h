@@ -360,16 +360,40 @@ MT_INTEGER_(i16, int16_t, uint16_t, 16)
 MT_INTEGER_(i32, int32_t, uint32_t, 32)
 MT_INTEGER_(i64, int64_t, uint64_t, 64)
 
-/* The upper half of the product of unsigned numbers. */
-MT_FN int32_t mt_mulhiui_i32(int32_t a, int32_t b) {
+/* Quotients rounded up and down. */
+#define MT_DIVIDE_ROUNDED_(type, I)                                                              \
+    MT_FN I mt_ceildivsi_##type(I a, I b) {                                                      \
+        return (I)(mt_divsi_##type(a, b) + (mt_remsi_##type(a, b) != 0 && (a < 0) == (b < 0)));  \
+    }                                                                                            \
+    MT_FN I mt_floordivsi_##type(I a, I b) {                                                     \
+        return (I)(mt_divsi_##type(a, b) - (mt_remsi_##type(a, b) != 0 && (a < 0) != (b < 0)));  \
+    }                                                                                            \
+    MT_FN I mt_ceildivui_##type(I a, I b) {                                                      \
+        return (I)(mt_divui_##type(a, b) + (mt_remui_##type(a, b) != 0));                        \
+    }
+MT_DIVIDE_ROUNDED_(i8, int8_t)
+MT_DIVIDE_ROUNDED_(i16, int16_t)
+MT_DIVIDE_ROUNDED_(i32, int32_t)
+MT_DIVIDE_ROUNDED_(i64, int64_t)
+
+/* The upper half of the product, of unsigned and of signed numbers. */
+MT_FN int32_t mt_mulhui_i32(int32_t a, int32_t b) {
     return (int32_t)(((uint64_t)(uint32_t)a * (uint32_t)b) >> 32);
 }
-MT_FN int64_t mt_mulhiui_i64(int64_t a, int64_t b) {
+MT_FN int64_t mt_mulhui_i64(int64_t a, int64_t b) {
     const uint64_t a_low = (uint32_t)a, a_high = (uint64_t)a >> 32;
     const uint64_t b_low = (uint32_t)b, b_high = (uint64_t)b >> 32;
     const uint64_t middle = a_high * b_low + ((a_low * b_low) >> 32);
     const uint64_t carried = a_low * b_high + (uint32_t)middle;
     return (int64_t)(a_high * b_high + (middle >> 32) + (carried >> 32));
+}
+
+MT_FN int32_t mt_mulhiui_i32(int32_t a, int32_t b) { return mt_mulhui_i32(a, b); }
+MT_FN int64_t mt_mulhiui_i64(int64_t a, int64_t b) { return mt_mulhui_i64(a, b); }
+MT_FN int32_t mt_mulhsi_i32(int32_t a, int32_t b) { return (int32_t)(((int64_t)a * b) >> 32); }
+MT_FN int64_t mt_mulhsi_i64(int64_t a, int64_t b) {
+    const uint64_t negative = (a < 0 ? (uint64_t)b : 0) + (b < 0 ? (uint64_t)a : 0);
+    return (int64_t)((uint64_t)mt_mulhui_i64(a, b) - negative);
 }
 
 /* ---- minimum and maximum of floats ---- */
