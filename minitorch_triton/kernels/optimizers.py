@@ -51,14 +51,8 @@ def table_rows(
     parts = []
     for tensors, numel in zip(addresses, numels, strict=True):
         start = np.arange(0, numel, block, dtype=np.int64)[:, None]
-        parts.append(
-            np.hstack(
-                [
-                    np.array(tensors, dtype=np.int64) + start * itemsize,
-                    np.minimum(numel - start, block),
-                ]
-            )
-        )
+        begins = np.array(tensors, dtype=np.int64) + start * itemsize
+        parts.append(np.hstack([begins, np.minimum(numel - start, block)]))
     return np.concatenate(parts)
 
 

@@ -100,7 +100,7 @@ def _total_norm(gradients: _Gradients, order: float) -> Tensor:
         return empty((), torch.get_default_dtype(), torch.device("cpu")).fill_(0.0)
     dtypes = [dtype for dtype, _ in gradients.tables]
     compute = torch.float64 if torch.float64 in dtypes else torch.float32
-    parts = []
+    parts: list[Tensor] = []
     for dtype, rows in gradients.tables:
         part = empty((rows.shape[0],), compute, rows.device)
         kernels.partial_norms(part, rows, dtype, order)

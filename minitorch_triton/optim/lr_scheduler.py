@@ -48,7 +48,7 @@ class LRScheduler:
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._step_count = 0
-        if not hasattr(optimizer, "_has_scheduler"):
+        if not optimizer._has_scheduler:
             optimizer._has_scheduler = True
             optimizer._opt_called = False
         self._is_initial = True
@@ -111,7 +111,7 @@ class LRScheduler:
                 UserWarning,
                 stacklevel=3,
             )
-        elif not getattr(self.optimizer, "_opt_called", False):
+        elif not self.optimizer._opt_called:
             warnings.warn(
                 "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch "
                 "1.1.0 and later, you should call them in the opposite order: `optimizer.step()` "

@@ -78,6 +78,9 @@ class Optimizer:
         state: for each parameter what the optimizer remembers of it.
     """
 
+    _opt_called = False  # whether step was called, for the schedulers
+    _has_scheduler = False
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "step" in cls.__dict__:
