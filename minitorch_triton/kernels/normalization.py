@@ -25,6 +25,7 @@ from minitorch_triton.kernels.layout import (
     slices,
     tile,
 )
+from minitorch_triton.kernels.map import number_operand
 
 
 @jit
@@ -220,7 +221,7 @@ def batch_norm_kernel(
     stride_xo,
     stride_xm,
     stride_xn,
-    momentum: tl.float64,
+    momentum,  # the bits of a float64
     eps: tl.float64,
     TRAINING: tl.constexpr,
     COMPUTE_TYPE: tl.constexpr,
@@ -254,7 +255,7 @@ def batch_norm_kernel(
         if running_mean_ptr is not None:
             # The running variance is the unbiased one, the variance used here is not.
             unbiased = variance * (count / (count - 1)).to(COMPUTE_TYPE)
-            rate = tl.full((), momentum, COMPUTE_TYPE)
+            rate = number_operand(momentum, True, COMPUTE_TYPE)
             old_mean = tl.load(running_mean_ptr + n, mask=mask_n, other=0).to(COMPUTE_TYPE)
             old_var = tl.load(running_var_ptr + n, mask=mask_n, other=0).to(COMPUTE_TYPE)
             new_mean = (1 - rate) * old_mean + rate * mean
@@ -531,7 +532,7 @@ def batch_norm(
     running_var: Any = None,
     *,
     training: bool = True,
-    momentum: float = 0.1,
+    momentum: int,
     eps: float = 1e-5,
 ) -> None:
     """Normalize each channel (dimension 1) of ``x``.
@@ -543,6 +544,7 @@ def batch_norm(
         weight, bias, running_mean, running_var: (C,), contiguous, or None.
         training: take mean and variance from ``x`` and move the running ones towards them (towards
             the unbiased variance) by ``momentum``; otherwise use the running ones.
+        momentum: the bits of a float64, because it may change with every call.
 
     Raises:
         ValueError: the strides do not fold; make ``x`` contiguous first.

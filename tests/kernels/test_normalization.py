@@ -13,6 +13,11 @@ def nans(*shape, dtype=torch.float32):
     return torch.full(shape, NAN, dtype=dtype)
 
 
+def bits(number):
+    """A float64 as the int64 with the same bits."""
+    return torch.tensor(number, dtype=torch.float64).view(torch.int64).item()
+
+
 def close(actual, expected, factor=32):
     eps = torch.finfo(actual.dtype).eps
     size = max(1.0, expected.abs().max().item()) if expected.numel() else 1.0
@@ -115,7 +120,7 @@ def test_batch_norm(layout, affine, mode):
     mean64, var64 = [t if t is None else t.double() for t in (mean, var)]
     expected = F.batch_norm(x64, mean64, var64, w64, b64, training, 0.3)
     y, stats = nans(*x.shape), nans(2, c)
-    K.batch_norm(y, stats, x, weight, bias, mean, var, training=training, momentum=0.3)
+    K.batch_norm(y, stats, x, weight, bias, mean, var, training=training, momentum=bits(0.3))
     close(y, expected.detach())
     if mean is not None:
         close(mean, mean64)
@@ -140,5 +145,5 @@ def test_nan_goes_through():
     K.layer_norm(y, stats, x)
     assert y.isnan().any(1).tolist() == [False, True, False, False]
     y, stats = torch.zeros(4, 3), nans(2, 3)
-    K.batch_norm(y, stats, x)
+    K.batch_norm(y, stats, x, momentum=bits(0.1))
     assert y.isnan().any(0).tolist() == [False, False, True]
