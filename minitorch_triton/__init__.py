@@ -8,6 +8,7 @@ from torch import (
     Size,
     bfloat16,
     bool,
+    cuda,
     device,
     dtype,
     float16,
@@ -28,7 +29,7 @@ from minitorch_triton import cpu
 cpu.enable()
 
 # Everything below may start kernels, which on a CPU run natively from here on.
-from minitorch_triton import autograd, ops  # noqa: E402
+from minitorch_triton import autograd, data, ops  # noqa: E402
 from minitorch_triton.autograd import (  # noqa: E402
     enable_grad,
     is_grad_enabled,
@@ -148,6 +149,7 @@ from minitorch_triton.ops.views import (  # noqa: E402
     unbind,
     unsqueeze,
 )
+from minitorch_triton.serialization import load, save  # noqa: E402
 from minitorch_triton.tensor import (  # noqa: E402
     Tensor,
     as_tensor,
