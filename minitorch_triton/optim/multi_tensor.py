@@ -75,7 +75,7 @@ class Batch:
         for storage in self._storages:
             storage.written()
         for param, copy in self._copies:
-            param.copy_(copy)
+            param.detach().copy_(copy)
 
 
 def by_type(tensors: Iterable[Tensor]) -> dict[tuple[torch.device, torch.dtype], list[Tensor]]:

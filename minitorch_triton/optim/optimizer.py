@@ -264,7 +264,7 @@ class Optimizer:
         members: dict[tuple, list] = {}
         complete = True
         for param in group["params"]:
-            if param.grad is None or param.numel() == 0:
+            if param.grad is None:
                 continue
             state = self.state[param] if columns else {}
             kind = (param.device, param.dtype, key(state))
