@@ -29,7 +29,7 @@ from minitorch_triton import cpu
 cpu.enable()
 
 # Everything below may start kernels, which on a CPU run natively from here on.
-from minitorch_triton import autograd, data, ops  # noqa: E402
+from minitorch_triton import autograd, data, nn, ops, optim  # noqa: E402
 from minitorch_triton.autograd import (  # noqa: E402
     enable_grad,
     is_grad_enabled,
@@ -64,6 +64,25 @@ from minitorch_triton.ops.creation import (  # noqa: E402
     eye,
     linspace,
     stack,
+)
+from minitorch_triton.ops.indexing import (  # noqa: E402
+    gather,
+    index_select,
+    masked_select,
+    nonzero,
+    scatter,
+    scatter_add,
+)
+from minitorch_triton.ops.products import (  # noqa: E402
+    addmm,
+    baddbmm,
+    bmm,
+    dot,
+    get_float32_matmul_precision,
+    matmul,
+    mm,
+    mv,
+    set_float32_matmul_precision,
 )
 from minitorch_triton.ops.pointwise import (  # noqa: E402
     abs,
@@ -117,6 +136,22 @@ from minitorch_triton.ops.pointwise import (  # noqa: E402
     trunc,
     where,
 )
+from minitorch_triton.ops.random import (  # noqa: E402
+    Generator,
+    bernoulli,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+    set_rng_state,
+)
 from minitorch_triton.ops.reductions import (  # noqa: E402
     all,
     amax,
@@ -134,6 +169,7 @@ from minitorch_triton.ops.reductions import (  # noqa: E402
     sum,
     var,
 )
+from minitorch_triton.ops.softmaxes import log_softmax, softmax  # noqa: E402
 from minitorch_triton.ops.views import (  # noqa: E402
     broadcast_to,
     chunk,

@@ -16,7 +16,17 @@ from minitorch_triton.autograd import api
 from minitorch_triton.autograd.inplace import CopySlices, replay
 from minitorch_triton.autograd.modes import no_grad, state
 from minitorch_triton.autograd.node import AccumulateGrad, Node, RemovableHandle
-from minitorch_triton.ops import creation, dispatch, pointwise, reductions, views
+from minitorch_triton.ops import (
+    creation,
+    dispatch,
+    indexing,
+    pointwise,
+    products,
+    random,
+    reductions,
+    softmaxes,
+    views,
+)
 from minitorch_triton.storage import Layout, Storage, layout
 
 
@@ -650,6 +660,7 @@ class Tensor:
     __rmod__ = _reflected(pointwise.remainder)
     __pow__ = _operator(pointwise.pow)
     __rpow__ = _reflected(pointwise.pow)
+    __matmul__ = products.matmul
     __neg__ = pointwise.neg
     __abs__ = pointwise.abs
     __invert__ = pointwise.bitwise_not
@@ -758,6 +769,10 @@ class Tensor:
     masked_fill_ = _inplace(pointwise.masked_fill)
     fill_ = creation.fill_
     zero_ = creation.zero_
+    uniform_ = random.uniform_
+    normal_ = random.normal_
+    random_ = random.random_
+    bernoulli_ = random.bernoulli_
 
     def pow_(self, exponent: Any) -> Tensor:
         """In-place version of :meth:`pow`."""
@@ -774,6 +789,30 @@ class Tensor:
         if min is not None:
             pointwise.clamp_min.inplace(self, min)
         return self if max is None else pointwise.clamp_max.inplace(self, max)
+
+    # Matrix products
+
+    matmul = products.matmul
+    mm = products.mm
+    bmm = products.bmm
+    mv = products.mv
+    dot = products.dot
+    addmm = products.addmm
+    baddbmm = products.baddbmm
+
+    # Along a dimension
+
+    softmax = softmaxes.softmax
+    log_softmax = softmaxes.log_softmax
+
+    # Indexing by tensors
+
+    index_select = indexing.index_select
+    gather = indexing.gather
+    scatter = indexing.scatter
+    scatter_add = indexing.scatter_add
+    masked_select = indexing.masked_select
+    nonzero = indexing.nonzero
 
     # Copies
 

@@ -23,7 +23,7 @@ def load_index(index_ptr, offs, mask, size, status_ptr, CODE: tl.constexpr):
     valid = mask & (index >= -size) & (index < size)
     if status_ptr is not None:
         wrong = tl.where(mask & (index < -size) | mask & (index >= size), offs, 0x7FFFFFFFFFFFFFFF)
-        first_wrong = tl.min(tl.min(wrong, axis=1), axis=0)
+        first_wrong = tl.min(wrong)
         if first_wrong != 0x7FFFFFFFFFFFFFFF:
             tl.store(status_ptr, tl.load(index_ptr + first_wrong).to(tl.int64))
             tl.store(status_ptr + 1, CODE)
@@ -207,7 +207,7 @@ def gather(
     """
     outer, n, inner = sizes
     block_b = block_size(inner, 1024)
-    block_n = block_size(n, max(1, 2048 // block_b))
+    block_n = 2048 // block_b
     launch(
         gather_kernel,
         (outer * triton.cdiv(n, block_n) * triton.cdiv(inner, block_b),),
@@ -252,7 +252,7 @@ def scatter(
     outer, n, inner = sizes
     block_b = block_size(inner, 1024)
     sequential = is_cpu(x) or not add
-    block_n = 1 if sequential else block_size(n, max(1, 1024 // block_b))
+    block_n = 1 if sequential else max(1, 1024 // block_b)
     chunk = max(n, 1) if sequential else block_n
     launch(
         scatter_kernel,
@@ -293,7 +293,7 @@ def ravel(
         sizes, strides: of the indexed dimensions.
     """
     n = linear.shape[0]
-    block = block_size(n, 1024)
+    block = 1024
     for place, (index, size, stride) in enumerate(zip(indices, sizes, strides, strict=True)):
         launch(
             ravel_kernel,

@@ -394,7 +394,7 @@ def layer_norm(
         ValueError: ``x`` cannot be seen as such a matrix; make it contiguous first.
     """
     M, N, stride_xm, _ = _rows(x, n_dims)
-    block_m, block_n = tile(M, N, x)
+    block_m, block_n = tile(N, x)
     launch(
         layer_norm_kernel,
         (triton.cdiv(M, block_m),),
@@ -454,7 +454,7 @@ def layer_norm_backward(
     compute = compute_type(x.dtype)
     unit_g = 1 if stride_gn == 1 else None
     if dx is not None:
-        block_m, block_n = tile(M, N, x)
+        block_m, block_n = tile(N, x)
         launch(
             layer_norm_dx_kernel,
             (triton.cdiv(M, block_m),),
@@ -498,7 +498,7 @@ def layer_norm_backward(
         stride_xm,
         COMPUTE_TYPE=compute,
         UNIT_G=unit_g,
-        BLOCK_SIZE_M=block_size(M, 32),
+        BLOCK_SIZE_M=32,
         BLOCK_SIZE_N=block_n,
     )
     if partial is not None:
@@ -517,9 +517,9 @@ def layer_norm_backward(
                 )
 
 
-def _channel_tile(rows: int, channels: int, buffer: Any) -> tuple[int, int]:
-    block_n = block_size(channels, 128 if is_cpu(buffer) else 32)
-    return block_size(rows, max(1, 4096 // block_n)), block_n
+def _channel_tile(channels: int, buffer: Any) -> tuple[int, int]:
+    block_n = block_size(channels, 64 if is_cpu(buffer) else 32)
+    return 4096 // block_n, block_n
 
 
 def batch_norm(
@@ -550,7 +550,7 @@ def batch_norm(
         ValueError: the strides do not fold; make ``x`` contiguous first.
     """
     outer, rows, channels, strides, unit = slices(1, y, x)
-    block_m, block_n = _channel_tile(rows, channels, x)
+    block_m, block_n = _channel_tile(channels, x)
     launch(
         batch_norm_kernel,
         (triton.cdiv(channels, block_n),),
@@ -596,7 +596,7 @@ def batch_norm_backward(
     """
     buffers = [x if dx is None else dx, g, x]
     outer, rows, channels, strides, unit = slices(1, *buffers)
-    block_m, block_n = _channel_tile(rows, channels, x)
+    block_m, block_n = _channel_tile(channels, x)
     launch(
         batch_norm_backward_kernel,
         (triton.cdiv(channels, block_n),),

@@ -39,8 +39,10 @@ def to_uniform(a, b, BITS: tl.constexpr):
     """Random bits as a number in [0, 1): as many as the result's type holds exactly, so that 1
     never comes out by rounding."""
     if BITS > 32:
-        return (wide(a, b) >> (64 - BITS)).to(tl.float64) * (1.0 / (1 << BITS))
-    return (a >> (32 - BITS)).to(tl.float32) * (1.0 / (1 << BITS))
+        u = (wide(a, b) >> (64 - BITS)).to(tl.float64) * (1.0 / (1 << BITS))
+    else:
+        u = (a >> (32 - BITS)).to(tl.float32) * (1.0 / (1 << BITS))
+    return u
 
 
 @triton.jit
@@ -146,6 +148,12 @@ def dropout_kernel(
     tl.store(mask_ptr + i, kept, mask=i < n)
 
 
+@triton.jit
+def dropout_grad(g, mask, scale):
+    """The elementwise gradient of dropout."""
+    return tl.where(mask != 0, g * scale, 0.0)
+
+
 @jit
 def sort_keys_kernel(
     keys_ptr,  # (padded,)
@@ -212,7 +220,7 @@ def _count(buffer: Any) -> int:
     return n
 
 
-_MANTISSA_BITS = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}
+MANTISSA_BITS = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}
 
 
 def uniform(y: Any, state: Any, low: float = 0.0, high: float = 1.0) -> None:
@@ -220,7 +228,7 @@ def uniform(y: Any, state: Any, low: float = 0.0, high: float = 1.0) -> None:
     n = _count(y)
     grid, block = _blocks(y, n)
     launch(
-        uniform_kernel, grid, y, state, n, low, high, BITS=_MANTISSA_BITS[y.dtype], BLOCK_SIZE=block
+        uniform_kernel, grid, y, state, n, low, high, BITS=MANTISSA_BITS[y.dtype], BLOCK_SIZE=block
     )
     launch(advance_kernel, (1,), state, n)
 
@@ -263,6 +271,11 @@ def bernoulli(y: Any, p: Any, state: Any) -> None:
     launch(advance_kernel, (1,), state, n)
 
 
+def dropout_scale(p: float) -> float:
+    """What the kept elements are multiplied by."""
+    return 1 / (1 - p) if p < 1 else 0.0
+
+
 def dropout(y: Any, mask: Any, x: Any, state: Any, p: float) -> None:
     """Zero elements of ``x`` with probability ``p`` and multiply the others by 1 / (1 - p).
 
@@ -285,7 +298,7 @@ def dropout(y: Any, mask: Any, x: Any, state: Any, p: float) -> None:
         state,
         n,
         p,
-        1 / (1 - p) if p < 1 else 0.0,
+        dropout_scale(p),
         COMPUTE_TYPE=compute_type(x.dtype),
         BLOCK_SIZE=block,
     )

@@ -22,13 +22,19 @@ class Status:
         self.buffer = dispatch.Tensor.from_torch_memory(self._memory)
         self._numbers = self._memory.numpy() if device.type == "cpu" else None
 
-    def check(self, exception: type[Exception], message: str, **details: Any) -> None:
-        """Raise if something was reported; ``{value}`` in the message becomes the value."""
+    def take(self) -> tuple[int, int] | None:
+        """What was reported since the last time: the value and its code; None on a GPU."""
         if self._numbers is None or self._numbers[1] == 0:
-            return
+            return None
         value, code = int(self._numbers[0]), int(self._numbers[1])
         self._numbers[:] = 0
-        raise exception(message.format(value=value, code=code, **details))
+        return value, code
+
+    def check(self, exception: type[Exception], message: str, **details: Any) -> None:
+        """Raise if something was reported; ``{value}`` in the message becomes the value."""
+        reported = self.take()
+        if reported is not None:
+            raise exception(message.format(value=reported[0], **details))
 
 
 _statuses: dict[torch.device, Status] = {}

@@ -11,7 +11,7 @@ from minitorch_triton.kernels import cross_entropy as kernels
 from minitorch_triton.ops import creation, dispatch, pointwise, reductions
 from minitorch_triton.ops.dispatch import Op
 from minitorch_triton.ops.promotion import compute_type
-from minitorch_triton.ops.softmax import log_softmax
+from minitorch_triton.ops.softmaxes import log_softmax
 from minitorch_triton.ops.status import status_of
 
 
