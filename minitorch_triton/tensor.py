@@ -190,6 +190,8 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set ``requires_grad`` of a leaf, in place."""
+        if requires_grad and not self.dtype.is_floating_point:
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
         self.requires_grad = requires_grad
         return self
 
@@ -240,12 +242,14 @@ class Tensor:
                 raise RuntimeError("can't assign Variable as its own grad")
             if value.layout.shape != self.layout.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: got {list(value.shape)}, expected "
-                    f"{list(self.shape)}"
+                    f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of "
+                    f"size '{list(self.shape)}'. Please ensure that the gradient and the tensor are "
+                    "the same size"
                 )
             if value.dtype != self.dtype:
                 raise RuntimeError(
-                    f"assigned grad has data of a different type: got {value.dtype}, expected {self.dtype}"
+                    f"attempting to assign a gradient with dtype '{value.dtype}' to a tensor of "
+                    f"dtype '{self.dtype}'"
                 )
         self._grad = value
 
@@ -314,7 +318,7 @@ class Tensor:
         y.rebase(node, output_nr)
         return y
 
-    def check_inplace(self) -> None:
+    def check_history(self) -> None:
         """Raise where an in-place operation would overwrite a leaf that requires a gradient."""
         if self._view is not None:
             base = self._view[0]
@@ -325,13 +329,6 @@ class Tensor:
         elif self.is_leaf and self._requires_grad:
             raise RuntimeError(
                 "a leaf Variable that requires grad is being used in an in-place operation."
-            )
-        if any(
-            s == 0 and n > 1 for s, n in zip(self.layout.strides, self.layout.shape, strict=True)
-        ):
-            raise RuntimeError(
-                "unsupported operation: more than one element of the written-to tensor refers to a "
-                "single memory location. Please clone() the tensor before performing the operation."
             )
 
     def detach(self) -> Tensor:
@@ -930,7 +927,7 @@ def tensor(
             device = data.device
         made = torch.tensor(_plain(data), dtype=dtype, device=creation.resolve_device(device))
         y = Tensor.from_torch_memory(made)
-    return y.requires_grad_() if requires_grad else y
+    return creation.with_grad(y, requires_grad)
 
 
 def _plain(data: Any) -> Any:

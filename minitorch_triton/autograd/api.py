@@ -17,7 +17,7 @@ def _as_tuple(value: Any) -> tuple:
 def _initial_gradients(outputs: Sequence[Any], grads: Sequence[Any], create_graph: bool) -> list:
     """The upstream gradient of each output: what was given, or one for a scalar."""
     result = []
-    for output, grad in zip(outputs, grads, strict=True):
+    for index, (output, grad) in enumerate(zip(outputs, grads, strict=True)):
         if grad is None:
             if not output.requires_grad:
                 result.append(None)
@@ -35,8 +35,8 @@ def _initial_gradients(outputs: Sequence[Any], grads: Sequence[Any], create_grap
             raise TypeError(f"gradients can be either Tensors or None, but got {type(grad).__name__}")
         if grad.shape != output.shape:
             raise RuntimeError(
-                f"Mismatch in shape: grad_output[0] has a shape of {grad.shape} and output[0] has "
-                f"a shape of {output.shape}."
+                f"Mismatch in shape: grad_output[{index}] has a shape of {grad.shape} and "
+                f"output[{index}] has a shape of {output.shape}."
             )
         result.append(grad if create_graph else grad.detach())
     return result

@@ -210,6 +210,17 @@ def zero_(x: Any) -> Any:
 # Creation
 
 
+def with_grad(y: Any, requires_grad: bool) -> Any:
+    """A new leaf, requiring a gradient or not."""
+    if requires_grad:
+        if not y.dtype.is_floating_point:
+            raise RuntimeError(
+                "Only Tensors of floating point and complex dtype can require gradients"
+            )
+        y.requires_grad_()
+    return y
+
+
 def make(
     shape: Sequence[int],
     fill: float | None,
@@ -220,9 +231,7 @@ def make(
     """A new leaf, filled with a number, or uninitialised where ``fill`` is None."""
     for size in shape:
         if size < 0:
-            raise RuntimeError(
-                f"Trying to create tensor with negative dimension {size}: {list(shape)}"
-            )
+            raise RuntimeError(f"Trying to create tensor with negative dimension {size}: {list(shape)}")
     form = layout(
         tuple(shape),
         None,
@@ -230,7 +239,7 @@ def make(
         resolve_device(device),
     )
     y = empty_as(form) if fill is None else full_as(form, fill)
-    return y.requires_grad_() if requires_grad else y
+    return with_grad(y, requires_grad)
 
 
 def _arange(form: Layout, start: Number, step: Number) -> Any:
@@ -272,7 +281,7 @@ def arange(
         n = math.ceil((end - start) / step)
     form = layout((n,), None, check_dtype(dtype), resolve_device(device))
     y = _planned_arange((form, Number(start), Number(step)))[0]
-    return y.requires_grad_() if requires_grad else y
+    return with_grad(y, requires_grad)
 
 
 def _linspace(form: Layout, start: Number, end: Number, step: Number) -> Any:
@@ -301,7 +310,7 @@ def linspace(
     step = (end - start) / (steps - 1) if steps > 1 else 0.0
     numbers = [Number(float(number)) for number in (start, start if steps == 1 else end, step)]
     y = _planned_linspace((form, *numbers))[0]
-    return y.requires_grad_() if requires_grad else y
+    return with_grad(y, requires_grad)
 
 
 def _eye(form: Layout) -> Any:
@@ -324,7 +333,7 @@ def eye(
     """An n x m matrix with ones on the diagonal."""
     dtype = check_dtype(dtype or torch.get_default_dtype())
     y = _planned_eye((layout((n, n if m is None else m), None, dtype, resolve_device(device)),))[0]
-    return y.requires_grad_() if requires_grad else y
+    return with_grad(y, requires_grad)
 
 
 # Joining
@@ -370,7 +379,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     """Concatenate along an existing dimension; the other sizes must agree."""
     tensors = tuple(tensors)
     if not tensors:
-        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     for index, tensor in enumerate(tensors):
         if not tensor.shape:
             raise RuntimeError(

@@ -261,10 +261,9 @@ class Elementwise(Op):
     def inplace(self, x: Any, *operands: Any) -> Any:
         """``x = op(x, *operands)``, written into x."""
         args = _wrap((x, *operands))
-        for number, arg in enumerate(args[1:], 1):
+        for arg in args[1:]:
             if isinstance(arg, dispatch.Tensor) and arg.storage is x.storage:
-                if arg.layout is not x.layout or arg.offset != x.offset:
-                    args[number] = arg.clone()
+                _check_overlap(x, arg)
         return write_inplace(self, self.plan_inplace, x, args)
 
     def types(self, operands: Sequence[Any]) -> tuple[torch.dtype, torch.dtype]:
@@ -337,13 +336,42 @@ class Elementwise(Op):
         return [named[name] for name in derivative.arg_names]
 
 
+def _extent(x: Any) -> tuple[int, int]:
+    """First element and end of the elements of a tensor in its storage."""
+    form = x.layout
+    last = sum(
+        (size - 1) * stride for size, stride in zip(form.shape, form.strides, strict=True)
+    )
+    return x.offset, x.offset + last + 1
+
+
+def _check_overlap(x: Any, other: Any) -> None:
+    """Raise where x is written in another order than ``other``, on the same memory, is read."""
+    if other.layout is x.layout and other.offset == x.offset:
+        return
+    start, end = _extent(x)
+    other_start, other_end = _extent(other)
+    if start < other_end and other_start < end:
+        raise RuntimeError(
+            "unsupported operation: some elements of the input tensor and the written-to tensor "
+            "refer to a single memory location. Please clone() the tensor before performing the "
+            "operation."
+        )
+
+
 def write_inplace(op: Op, plan: Callable, x: Any, args: Sequence[Any]) -> Any:
     """Run an in-place op: check that x may be written, write, count it, rewrite the history."""
     requires_grad = state.grad_enabled and any(
         isinstance(arg, dispatch.Tensor) and arg.requires_grad for arg in args
     )
     if requires_grad:
-        x.check_inplace()
+        x.check_history()
+    form = x.layout
+    if any(stride == 0 and size > 1 for stride, size in zip(form.strides, form.shape, strict=True)):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a "
+            "single memory location. Please clone() the tensor before performing the operation."
+        )
     version = x.storage.version
     plan(args)
     x.storage.written()
@@ -495,7 +523,7 @@ isfinite = Elementwise("Isfinite", fn.isfinite, result="bool")
 def pow(x: Any, exponent: Any) -> Any:
     """``x ** exponent`` for tensors and numbers, not both numbers."""
     operands = _wrap((x, exponent))
-    if exponent == 2 and isinstance(exponent, (int, float)) and x.dtype.is_floating_point:
+    if isinstance(exponent, (int, float)) and exponent == 2 and x.dtype.is_floating_point:
         return square(x)
     common = promotion.result_type(
         [o for o in operands if not isinstance(o, Number)],
@@ -521,16 +549,14 @@ def floor_divide(a: Any, b: Any) -> Any:
 def bitwise_not(x: Any) -> Any:
     """``~x``: the complement of integers, not of bools."""
     if x.dtype.is_floating_point:
-        raise RuntimeError(
-            f"bitwise_not is only implemented for integral and Boolean types, got {x.dtype}"
-        )
+        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
     return logical_not(x) if x.dtype == torch.bool else bitwise_not_int(x)
 
 
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     """Limit x to [min, max]; either may be None, a number or (alone) a tensor."""
     if min is None and max is None:
-        raise ValueError("clamp: At least one of 'min' or 'max' must not be None")
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if isinstance(min, dispatch.Tensor) or isinstance(max, dispatch.Tensor):
         x = x if min is None else maximum(x, min)
         return x if max is None else minimum(x, max)
