@@ -7,19 +7,27 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from minitorch_triton import ops
+from minitorch_triton.autograd import is_grad_enabled
 from minitorch_triton.ops import pointwise
+from minitorch_triton.ops.creation import arange
 from minitorch_triton.tensor import Tensor
 
 # Activations
 
 
-def _in_place(input: Tensor, result: Tensor) -> Tensor:
-    """Give ``input`` the values and the history of a result computed from it."""
-    return input.copy_(result)
+def _apply(op: Any, inplace: bool, input: Tensor, *options: float) -> Tensor:
+    """An elementwise op, or its in-place version."""
+    if not inplace:
+        return op(input, *options)
+    if is_grad_enabled() and input.requires_grad:
+        # The gradient needs the values that are overwritten.
+        return input.copy_(op(input.clone(), *options))
+    return op.inplace(input, *options)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -29,8 +37,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x if x > 0 else negative_slope * x."""
-    op = pointwise.leaky_relu
-    return op.inplace(input, negative_slope) if inplace else op(input, negative_slope)
+    return _apply(pointwise.leaky_relu, inplace, input, negative_slope)
 
 
 def tanh(input: Tensor) -> Tensor:
@@ -59,12 +66,12 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x * sigmoid(x)."""
-    return pointwise.silu.inplace(input) if inplace else pointwise.silu(input)
+    return _apply(pointwise.silu, inplace, input)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x if x > 0 else alpha * (exp(x) - 1) (Clevert et al., 2016)."""
-    return pointwise.elu.inplace(input, alpha) if inplace else pointwise.elu(input, alpha)
+    return _apply(pointwise.elu, inplace, input, alpha)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -118,7 +125,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     if not training or p == 0.0:
         return input
     result = ops.dropout(input, p)
-    return _in_place(input, result) if inplace else result
+    return input.copy_(result) if inplace else result
 
 
 def embedding(
@@ -161,7 +168,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         num_classes = highest + 1
     elif highest >= num_classes:
         raise RuntimeError("Class values must be smaller than num_classes.")
-    classes = ops.arange(num_classes, device=tensor.device)
+    classes = arange(num_classes, device=tensor.device)
     return (tensor.unsqueeze(-1) == classes).to(torch.int64)
 
 
