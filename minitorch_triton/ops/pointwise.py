@@ -373,10 +373,13 @@ def write_inplace(op: Op, plan: Callable, x: Any, args: Sequence[Any]) -> Any:
             "single memory location. Please clone() the tensor before performing the operation."
         )
     version = x.storage.version
+    before = x
+    if requires_grad and ("input", 0) in op.saves_for(op.needs_of(args)):
+        before = x.detach().clone().linked_like(x)
     plan(args)
     x.storage.written()
     if requires_grad:
-        op.link(args, [x], version)
+        op.link([before, *args[1:]], [x], version)
     return x
 
 
@@ -458,9 +461,10 @@ abs = Elementwise("Abs", fn.abs, {"x": fn.abs_grad})
 sign = Elementwise("Sign", fn.sign, {"x": fn.zero_grad})
 reciprocal = Elementwise("Reciprocal", fn.reciprocal, {"x": fn.reciprocal_grad}, "float")
 square = Elementwise("Pow", fn.square, {"x": fn.square_grad})
-pow_float = Elementwise(
-    "Pow", fn.pow_float, {"x": fn.pow_grad_x, "exponent": fn.pow_grad_exponent}
-)
+_pow_derivatives = {"x": fn.pow_grad_x, "exponent": fn.pow_grad_exponent}
+pow_float = Elementwise("Pow", fn.pow_float, _pow_derivatives)
+pow_tensors = Elementwise("PowBackward1", fn.pow_float, _pow_derivatives)
+pow_number = Elementwise("PowBackward2", fn.pow_float, _pow_derivatives)
 pow_int = Elementwise("Pow", fn.pow_int)
 sqrt = Elementwise("Sqrt", fn.sqrt, {"x": fn.sqrt_grad}, "float")
 rsqrt = Elementwise("Rsqrt", fn.rsqrt, {"x": fn.rsqrt_grad}, "float")
@@ -493,9 +497,9 @@ floor = Elementwise("Floor", fn.floor, {"x": fn.zero_grad})
 ceil = Elementwise("Ceil", fn.ceil, {"x": fn.zero_grad})
 trunc = Elementwise("Trunc", fn.trunc, {"x": fn.zero_grad})
 round = Elementwise("Round", fn.round, {"x": fn.zero_grad})
-clamp_both = Elementwise("Clamp", fn.clamp, {"x": fn.clamp_grad})
-clamp_min = Elementwise("ClampMin", fn.clamp_min, {"x": fn.clamp_min_grad})
-clamp_max = Elementwise("ClampMax", fn.clamp_max, {"x": fn.clamp_max_grad})
+clamp_both = Elementwise("ClampBackward1", fn.clamp, {"x": fn.clamp_grad})
+clamp_min = Elementwise("ClampBackward1", fn.clamp_min, {"x": fn.clamp_min_grad})
+clamp_max = Elementwise("ClampBackward1", fn.clamp_max, {"x": fn.clamp_max_grad})
 maximum = Elementwise("Maximum", fn.maximum, {"a": fn.maximum_grad_a, "b": fn.maximum_grad_b})
 minimum = Elementwise("Minimum", fn.minimum, {"a": fn.maximum_grad_b, "b": fn.maximum_grad_a})
 where = Where("Where", fn.where, {"a": fn.where_grad_a, "b": fn.where_grad_b})
@@ -530,7 +534,9 @@ def pow(x: Any, exponent: Any) -> Any:
         [o.kind for o in operands if isinstance(o, Number)],
     )
     if common.is_floating_point:
-        return pow_float(x, exponent)
+        if isinstance(operands[1], Number):
+            return pow_float(x, exponent)
+        return (pow_number if isinstance(operands[0], Number) else pow_tensors)(x, exponent)
     if isinstance(exponent, int) and exponent < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
     return pow_int(x, exponent)
