@@ -57,12 +57,15 @@ class Storage:
         buffer: the torch tensor that holds the memory.
         device: where it lies.
         owner: the storage whose memory this one borrows (``Tensor.data``), or None.
-        foreign: whether torch tensors outside this package see the memory; it is then never
-            pooled, and writes count in PyTorch's own version counter, so that a write by either
-            framework is seen by both.
+        foreign: whether torch tensors outside this package see the memory; writes then count in
+            PyTorch's own version counter, so that a write by either framework is seen by both.
+        pooled: whether the buffer goes to the pool in the end: it came from there, and nobody
+            outside has seen it.
     """
 
-    __slots__ = ("__weakref__", "_version", "address", "buffer", "device", "foreign", "owner")
+    __slots__ = (
+        "__weakref__", "_version", "address", "buffer", "device", "foreign", "owner", "pooled"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -70,18 +73,20 @@ class Storage:
         device: torch.device,
         owner: Storage | None = None,
         foreign: bool = False,
+        pooled: bool = False,
     ):
         self.buffer = buffer
         self.device = device
         self.owner = owner
         self.foreign = foreign
+        self.pooled = pooled
         self.address = buffer.data_ptr()
         self._version = 0
 
     @classmethod
     def allocate(cls, nbytes: int, device: torch.device) -> Storage:
         """Uninitialised memory from the pool."""
-        return cls(pool.take(nbytes, device), device)
+        return cls(pool.take(nbytes, device), device, pooled=True)
 
     def alias(self) -> Storage:
         """The same memory under another identity and with a version of its own."""
@@ -89,8 +94,9 @@ class Storage:
 
     def share(self) -> torch.Tensor:
         """The buffer as a torch tensor, for use outside this package."""
-        (self.owner or self).foreign = True
-        self.foreign = True
+        root = self.owner or self
+        root.foreign = self.foreign = True
+        root.pooled = False
         return self.buffer
 
     @property
@@ -105,7 +111,7 @@ class Storage:
             self._version += 1
 
     def __del__(self) -> None:
-        if self.owner is None and not self.foreign:
+        if self.pooled:
             pool.give(self.buffer, self.device)
 
 

@@ -405,15 +405,19 @@ class Tensor:
     # To and from other libraries
 
     @classmethod
-    def from_torch_memory(cls, tensor: torch.Tensor) -> Tensor:
-        """A tensor on the memory of a torch tensor; both see each other's writes."""
+    def from_torch_memory(cls, tensor: torch.Tensor, *, shared: Any = True) -> Tensor:
+        """A tensor on the memory of a torch tensor; both see each other's writes.
+
+        Args:
+            shared: whether the torch tensor lives on elsewhere.
+        """
         creation.check_dtype(tensor.dtype)
         device = creation.resolve_device(tensor.device)
         flat = tensor.detach()
         whole = flat.untyped_storage().nbytes() // tensor.dtype.itemsize
         flat = flat.as_strided((whole,), (1,), 0)
         form = layout(tuple(tensor.shape), tensor.stride(), tensor.dtype, device)
-        return Tensor(Storage(flat, device, foreign=True), form, tensor.storage_offset())
+        return Tensor(Storage(flat, device, foreign=shared), form, tensor.storage_offset())
 
     def _as_torch(self) -> torch.Tensor:
         """A torch tensor on this memory for a moment's use inside the package."""
@@ -898,7 +902,7 @@ def _representation(x: Tensor) -> str:
 
 
 def _rebuild(cls: type, data: torch.Tensor, requires_grad: bool) -> Tensor:
-    source = Tensor.from_torch_memory(data)
+    source = Tensor.from_torch_memory(data, shared=False)
     y = cls.__new__(cls)
     y.__dict__.update(source.__dict__)
     y._requires_grad = requires_grad
@@ -926,7 +930,7 @@ def tensor(
         if device is None and isinstance(data, torch.Tensor):
             device = data.device
         made = torch.tensor(_plain(data), dtype=dtype, device=creation.resolve_device(device))
-        y = Tensor.from_torch_memory(made)
+        y = Tensor.from_torch_memory(made, shared=False)
     return creation.with_grad(y, requires_grad)
 
 

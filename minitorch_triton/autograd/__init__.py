@@ -1,12 +1,12 @@
 """The dynamic graph: nodes, the backward engine, ``Function`` and the grad modes."""
 
+from minitorch_triton.autograd import graph
 from minitorch_triton.autograd.api import backward, grad
 from minitorch_triton.autograd.function import Function, once_differentiable
 from minitorch_triton.autograd.modes import (
     enable_grad,
     is_grad_enabled,
     no_grad,
-    saved_tensors_hooks,
     set_grad_enabled,
 )
 
@@ -15,9 +15,9 @@ __all__ = [
     "backward",
     "enable_grad",
     "grad",
+    "graph",
     "is_grad_enabled",
     "no_grad",
     "once_differentiable",
-    "saved_tensors_hooks",
     "set_grad_enabled",
 ]

@@ -144,9 +144,10 @@ def grad(
             target.new_zeros(target.shape) if grad is None else grad
             for target, grad in zip(targets, found, strict=True)
         )
-    if not allow_unused and any(grad is None for grad in found):
-        raise RuntimeError(
-            "One of the differentiated Tensors appears to not have been used in the graph. "
-            "Set allow_unused=True if this is the desired behavior."
-        )
+    for index, gradient in enumerate(found):
+        if gradient is None and not allow_unused:
+            raise RuntimeError(
+                f"The differentiated Tensor at index {index} appears to not have been used in the "
+                "graph. Set allow_unused=True if this is the desired behavior."
+            )
     return tuple(found)

@@ -61,8 +61,9 @@ class FunctionCtx(Node):
 
     def apply(self, grads: list) -> Sequence:
         if self._materialize:
+            present = next(grad for grad in grads if grad is not None)
             grads = [
-                layout.zeros() if grad is None else grad
+                present.new_zeros(layout.shape, dtype=layout.dtype) if grad is None else grad
                 for grad, layout in zip(grads, self.outputs, strict=True)
             ]
         cls = self._forward_class

@@ -46,6 +46,18 @@ def check_dtype(dtype: torch.dtype) -> torch.dtype:
     return dtype
 
 
+def wrap_dim(dim: int, ndim: int) -> int:
+    """A dimension counted from the end made positive; PyTorch's IndexError outside the range."""
+    bound = max(ndim, 1)
+    if not isinstance(dim, int):
+        raise TypeError(f"dim must be int, not {type(dim).__name__}")
+    if not -bound <= dim < bound:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got {dim})"
+        )
+    return dim % bound
+
+
 # Filling and copying, without the graph
 
 
@@ -134,7 +146,7 @@ class ToDevice(Op):
     def __call__(self, x: Any, device: torch.device) -> Any:
         x = contiguous(x)
         moved = x.torch().to(device)
-        y = dispatch.Tensor.from_torch_memory(moved)
+        y = dispatch.Tensor.from_torch_memory(moved, shared=False)
         if x.requires_grad:
             self.link((x, device), [y])
         return y
@@ -373,6 +385,7 @@ class Cat(Op):
 
 
 _cat = Cat("Cat")
+_stack = Cat("Stack")
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
@@ -386,11 +399,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
                 f"zero-dimensional tensor (at position {index}) cannot be concatenated"
             )
     ndim = tensors[0].ndim
-    if not -ndim <= dim < ndim:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got {dim})"
-        )
-    dim %= ndim
+    dim = wrap_dim(dim, ndim)
     for index, tensor in enumerate(tensors[1:], 1):
         if tensor.ndim != ndim:
             raise RuntimeError(
@@ -417,4 +426,5 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
                 f"stack expects each tensor to be equal size, but got {list(tensors[0].shape)} at "
                 f"entry 0 and {list(tensor.shape)} at entry {index}"
             )
-    return cat([tensor.unsqueeze(dim) for tensor in tensors], dim if dim >= 0 else dim + tensors[0].ndim + 1)
+    dim = wrap_dim(dim, tensors[0].ndim + 1)
+    return _stack(dim, *[tensor.unsqueeze(dim) for tensor in tensors])

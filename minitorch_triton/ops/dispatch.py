@@ -225,6 +225,11 @@ FORMS: Save = ("forms", 0)
 NOTHING: Save = ("nothing", 0)
 
 
+def node_name(name: str) -> str:
+    """``Mul`` names MulBackward0; a name with ``Backward`` in it (PowBackward1) is complete."""
+    return name if "Backward" in name else f"{name}Backward0"
+
+
 class OpNode(Node):
     """A node of an op of the table: keeps what the op's backward names."""
 
@@ -279,8 +284,8 @@ class Op:
     composed: bool = False
 
     def __init__(self, name: str):
-        self.name = name
-        self.node_type = type(f"{name}Backward0", (OpNode,), {"__slots__": (), "op": self})
+        self.name = name.partition("Backward")[0]
+        self.node_type = type(node_name(name), (OpNode,), {"__slots__": (), "op": self})
         self.plan_forward = Planned(self.forward)
         self.plan_backward = Planned(self.backward)
         names = list(inspect.signature(self.forward).parameters)
@@ -375,25 +380,29 @@ class Op:
         """What to keep when these arguments need a gradient."""
         return self.saves
 
-    def link(self, args: Sequence, results: list, version: int | None = None) -> Node:
+    @staticmethod
+    def needs_of(args: Sequence) -> tuple[bool, ...]:
+        """Which arguments need a gradient."""
+        return tuple([isinstance(arg, Tensor) and arg.requires_grad for arg in args])
+
+    def link(
+        self,
+        args: Sequence,
+        results: list,
+        version: int | None = None,
+        original: Tensor | None = None,
+    ) -> Node:
         """Put a node behind the outputs.
 
         Args:
             args: the call's arguments.
             results: the outputs; those that get a gradient become part of the graph.
             version: for an in-place op the version that the written storage had before.
+            original: for an in-place op a copy of what was overwritten, if backward needs it.
         """
-        edges = []
-        needed = []
-        places = []
-        for place, arg in enumerate(args):
-            requires_grad = False
-            if isinstance(arg, Tensor):
-                requires_grad = arg.requires_grad
-                edges.append(arg.grad_edge() if requires_grad else None)
-                places.append(place)
-            needed.append(requires_grad)
-        needs = tuple(needed)
+        needs = self.needs_of(args)
+        places = [place for place, arg in enumerate(args) if isinstance(arg, Tensor)]
+        edges = [args[place].grad_edge() if needs[place] else None for place in places]
         linked = self.linked
         if version is None:
             for number in linked:
@@ -407,7 +416,9 @@ class Op:
             item = None
             if kind == "input":
                 item = args[number]
-                if isinstance(item, Tensor):
+                if number == 0 and original is not None:
+                    item = SavedTensor(original)
+                elif isinstance(item, Tensor):
                     item = SavedTensor(item)
                     if version is not None and args[number].storage is results[0].storage:
                         item.version = version

@@ -373,13 +373,13 @@ def write_inplace(op: Op, plan: Callable, x: Any, args: Sequence[Any]) -> Any:
             "single memory location. Please clone() the tensor before performing the operation."
         )
     version = x.storage.version
-    before = x
+    original = None
     if requires_grad and ("input", 0) in op.saves_for(op.needs_of(args)):
-        before = x.detach().clone().linked_like(x)
+        original = x.detach().clone()
     plan(args)
     x.storage.written()
     if requires_grad:
-        op.link([before, *args[1:]], [x], version)
+        op.link(args, [x], version, original)
     return x
 
 

@@ -155,7 +155,7 @@ class Product(Reduction):
         shape = tuple(x.shape)
         zero = eq(x, 0)
         zeros = _restored(sum_(zero, dims, keepdim), shape, dims, keepdim)
-        nonzero = _restored(prod_dims(where(zero, 1.0, x), dims, keepdim), shape, dims, keepdim)
+        nonzero = _restored(self(where(zero, 1.0, x), dims, keepdim, x.dtype), shape, dims, keepdim)
         others = where(
             zero,
             where(eq(zeros, 1), nonzero, 0.0),
@@ -211,11 +211,11 @@ class ArgExtreme(Op):
         return where(eq(places, indices), g, 0.0)
 
 
-sum_op = Sum("Sum", "sum")
-mean_op = Mean("Mean", "sum")
-amax_op = Extreme("Amax", "maximum")
-amin_op = Extreme("Amin", "minimum")
-prod_op = Product("Prod", "product")
+sum_op, sum_dims = Sum("Sum", "sum"), Sum("SumBackward1", "sum")
+mean_op, mean_dims = Mean("Mean", "sum"), Mean("MeanBackward1", "sum")
+amax_op, max_op = Extreme("Amax", "maximum"), Extreme("MaxBackward1", "maximum")
+amin_op, min_op = Extreme("Amin", "minimum"), Extreme("MinBackward1", "minimum")
+prod_op, prod_dim = Product("Prod", "product"), Product("ProdBackward1", "product")
 max_dim = ArgExtreme("Max", "maximum")
 min_dim = ArgExtreme("Min", "minimum")
 
@@ -226,7 +226,8 @@ def sum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | 
         dtype = x.dtype if x.dtype.is_floating_point else torch.int64
     elif x.dtype != dtype and dtype.is_floating_point:
         x = x.to(dtype)
-    return sum_op(x, normal_dims(dim, x.ndim), keepdim, dtype)
+    op = sum_op if dim is None else sum_dims
+    return op(x, normal_dims(dim, x.ndim), keepdim, dtype)
 
 
 def sum_(x: Any, dims: Dims, keepdim: bool) -> Any:
@@ -247,18 +248,16 @@ def mean(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype |
             "mean(): could not infer output dtype. Input dtype must be either a floating point or "
             f"complex dtype. Got: {type_name(dtype)}"
         )
-    return mean_op(x.to(dtype), normal_dims(dim, x.ndim), keepdim, dtype)
+    op = mean_op if dim is None else mean_dims
+    return op(x.to(dtype), normal_dims(dim, x.ndim), keepdim, dtype)
 
 
 def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
     """The product over one dimension, or all."""
     if dtype is None:
         dtype = x.dtype if x.dtype.is_floating_point else torch.int64
-    return prod_dims(x, normal_dims(dim, x.ndim), keepdim, dtype)
-
-
-def prod_dims(x: Any, dims: Dims, keepdim: bool, dtype: torch.dtype | None = None) -> Any:
-    return prod_op(x, dims, keepdim, dtype or x.dtype)
+    op = prod_op if dim is None else prod_dim
+    return op(x, normal_dims(dim, x.ndim), keepdim, dtype)
 
 
 def amax(x: Any, dim: Any = (), keepdim: bool = False) -> Any:
@@ -273,19 +272,19 @@ def amin(x: Any, dim: Any = (), keepdim: bool = False) -> Any:
 
 def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The largest element; with ``dim`` a pair ``(values, indices)``; of two tensors elementwise."""
-    return _extreme(x, dim, keepdim, amax_op, max_dim, torch.return_types.max)
+    return _extreme(x, dim, keepdim, max_op, max_dim, torch.return_types.max)
 
 
 def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest element; with ``dim`` a pair ``(values, indices)``; of two tensors elementwise."""
-    return _extreme(x, dim, keepdim, amin_op, min_dim, torch.return_types.min)
+    return _extreme(x, dim, keepdim, min_op, min_dim, torch.return_types.min)
 
 
 def _extreme(x: Any, dim: Any, keepdim: bool, whole: Op, along: Op, result_type: Any) -> Any:
     from minitorch_triton.ops.pointwise import maximum, minimum
 
     if isinstance(dim, dispatch.Tensor):
-        return (maximum if whole is amax_op else minimum)(x, dim)
+        return (maximum if whole is max_op else minimum)(x, dim)
     if dim is None:
         return whole(x, tuple(range(x.ndim)), keepdim)
     dim = wrap_dim(dim, x.ndim)

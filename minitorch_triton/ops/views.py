@@ -13,6 +13,7 @@ from typing import Any
 from minitorch_triton.autograd.modes import state
 from minitorch_triton.autograd.node import Node
 from minitorch_triton.ops import creation, dispatch
+from minitorch_triton.ops.creation import wrap_dim
 from minitorch_triton.storage import layout
 
 
@@ -29,7 +30,7 @@ class ViewNode(Node):
 
 def view_node(name: str, undo: Callable) -> type[ViewNode]:
     """A node type; ``undo(gradient, layout, *details)`` returns the gradient of the input."""
-    return type(f"{name}Backward0", (ViewNode,), {"__slots__": (), "undo": staticmethod(undo)})
+    return type(dispatch.node_name(name), (ViewNode,), {"__slots__": (), "undo": staticmethod(undo)})
 
 
 def make_view(
@@ -56,18 +57,6 @@ def make_view(
         node.details = details
         y.rebase(node, 0)
     return y
-
-
-def wrap_dim(dim: int, ndim: int) -> int:
-    """A dimension counted from the end made positive; PyTorch's IndexError outside the range."""
-    bound = max(ndim, 1)
-    if not isinstance(dim, int):
-        raise TypeError(f"dim must be int, not {type(dim).__name__}")
-    if not -bound <= dim < bound:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got {dim})"
-        )
-    return dim % bound
 
 
 def shape_arguments(sizes: tuple) -> tuple[int, ...]:
@@ -143,6 +132,7 @@ def _undo_shape(g: Any, form: Any) -> Any:
 _View = view_node("View", _undo_shape)
 _Unsqueeze = view_node("Unsqueeze", _undo_shape)
 _Squeeze = view_node("Squeeze", _undo_shape)
+_SqueezeDim = view_node("SqueezeBackward1", _undo_shape)
 
 
 def view(x: Any, *sizes: Any) -> Any:
@@ -214,7 +204,7 @@ def squeeze(x: Any, dim: int | Sequence[int] | None = None) -> Any:
         tuple(form.shape[d] for d in kept),
         tuple(form.strides[d] for d in kept),
         x.offset,
-        _Squeeze,
+        _Squeeze if dim is None else _SqueezeDim,
         (),
         (squeeze, dim),
     )
@@ -282,7 +272,7 @@ def t(x: Any) -> Any:
 
 def reversed_dims(x: Any) -> Any:
     """``x.T``: all dimensions in reverse order."""
-    return t(x) if x.ndim <= 2 else permute(x, *reversed(range(x.ndim)))
+    return permute(x, *reversed(range(x.ndim)))
 
 
 def matrix_transpose(x: Any) -> Any:

@@ -1,0 +1,575 @@
+"""What PyTorch's introduction to autograd teaches, line by line the same here."""
+
+from __future__ import annotations
+
+import pytest
+from same import check
+
+import minitorch_triton as mt
+
+
+def leaf(T, *values):
+    return T.tensor(values or (1.0, 2.0, 3.0), requires_grad=True)
+
+
+def gradients(build):
+    """Run ``build(T, x)``, which returns something to call backward on; the gradient of x."""
+
+    def run(T):
+        x = leaf(T)
+        build(T, x).backward()
+        return x.grad
+
+    return run
+
+
+def second_derivative(function):
+    def run(T):
+        x = leaf(T)
+        (first,) = T.autograd.grad(function(T, x).sum(), x, create_graph=True)
+        (second,) = T.autograd.grad((first * first).sum(), x)
+        return first.detach(), second
+
+    return run
+
+
+def inplace(function):
+    """An in-place operation on something computed from a leaf; values and gradient."""
+
+    def run(T):
+        x = leaf(T)
+        y = x * 2
+        result = function(T, x, y)
+        result = y if result is None else result
+        (result * T.arange(float(result.numel())).view(result.shape)).sum().backward()
+        return y.detach(), x.grad
+
+    return run
+
+
+def add_to_view(T, x, y):
+    y[1:].add_(x[:2])
+
+
+def mul_view(T, x, y):
+    v = y[0]
+    v.mul_(3)
+    return v + y[1]
+
+
+def view_of_view(T, x, y):
+    y.view(3, 1)[1:].mul_(x[0])
+
+
+def view_made_before(T, x, y):
+    v = y.view(3, 1)
+    y.mul_(2)
+    return v * v
+
+
+def assign(T, x, y):
+    y[1] = x[2] * 5
+
+
+def copy_into_leafless(T, x, y):
+    z = T.zeros(3)
+    z[:2] = y[:2]
+    return z * z
+
+
+class Counter:
+    """Notes what hooks saw."""
+
+    def __init__(self):
+        self.seen = []
+
+
+def hook_on_tensor(T):
+    x = leaf(T)
+    y = x * 2
+    seen = []
+    y.register_hook(lambda g: seen.append(g.clone()))
+    y.register_hook(lambda g: g * 3)
+    handle = x.register_hook(lambda g: g + 100)
+    y.sum().backward()
+    handle.remove()
+    first = x.grad.clone()
+    (x * 1).sum().backward()
+    return seen, first, x.grad
+
+
+def hook_on_node(T):
+    x = leaf(T)
+    y = x * 2
+    seen = []
+    y.grad_fn.register_hook(lambda gi, go: seen.append((gi[0], go[0])))
+    y.grad_fn.register_prehook(lambda go: (go[0] * 2,))
+    y.sum().backward()
+    return seen, x.grad
+
+
+def post_accumulate(T):
+    x = leaf(T)
+    seen = []
+    x.register_post_accumulate_grad_hook(lambda p: seen.append(p.grad.clone()))
+    (x * 2).sum().backward()
+    (x * 2).sum().backward()
+    return seen
+
+
+def saved_hooks(T):
+    x = leaf(T)
+    packed = []
+
+    def pack(t):
+        packed.append(t.shape)
+        return t * 2
+
+    saved_tensors_hooks = (
+        T.autograd.graph.saved_tensors_hooks if hasattr(T.autograd, "graph") else None
+    )
+    with saved_tensors_hooks(pack, lambda t: t / 2):
+        y = x.exp() * x
+    y.sum().backward()
+    return len(packed) > 0, x.grad
+
+
+def make_function(T):
+    class Cube(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, scale):
+            ctx.save_for_backward(x)
+            ctx.scale = scale
+            return x * x * x * scale
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return 3 * x * x * ctx.scale * g, None
+
+    return Cube
+
+
+def custom(T):
+    x = leaf(T)
+    y = make_function(T).apply(x, 2.0)
+    y.sum().backward()
+    return y, type(y.grad_fn).__name__, x.grad
+
+
+def custom_twice(T):
+    x = leaf(T)
+    (g,) = T.autograd.grad(make_function(T).apply(x, 2.0).sum(), x, create_graph=True)
+    return T.autograd.grad(g.sum(), x)
+
+
+def custom_setup_context(T):
+    class Scale(T.autograd.Function):
+        @staticmethod
+        def forward(x, factor):
+            return x * factor
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.factor = inputs[1]
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * ctx.factor, None
+
+    x = leaf(T)
+    Scale.apply(x, 3).sum().backward()
+    return x.grad
+
+
+def custom_two_outputs(T):
+    class Both(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            positive = x > 1
+            ctx.mark_non_differentiable(positive)
+            ctx.save_for_backward(x)
+            return x * 2, positive, x * 3
+
+        @staticmethod
+        def backward(ctx, g, _, h):
+            return g * 2 + h * 3
+
+    x = leaf(T)
+    a, positive, b = Both.apply(x)
+    flags = a.requires_grad, positive.requires_grad, b.requires_grad
+    b.sum().backward()
+    return flags, x.grad
+
+
+def custom_needs(T):
+    seen = []
+
+    class Product(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, a, b):
+            seen.append(ctx.needs_input_grad)
+            ctx.save_for_backward(a, b)
+            return a * b
+
+        @staticmethod
+        def backward(ctx, g):
+            a, b = ctx.saved_tensors
+            seen.append(ctx.needs_input_grad)
+            return g * b, None
+
+    x = leaf(T)
+    Product.apply(x, T.ones(3)).sum().backward()
+    return seen, x.grad
+
+
+def custom_dirty(T):
+    class Double(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            x.mul_(2)
+            return x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2
+
+    x = leaf(T)
+    y = x * 1
+    z = Double.apply(y)
+    z.sum().backward()
+    return z is y, y.detach(), x.grad
+
+
+def custom_undefined(T):
+    seen = []
+
+    class Both(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.set_materialize_grads(False)
+            return x * 2, x * 3
+
+        @staticmethod
+        def backward(ctx, g, h):
+            seen.append((g is None, h is None))
+            return g * 2
+
+    x = leaf(T)
+    Both.apply(x)[0].sum().backward()
+    return seen, x.grad
+
+
+def retained(T):
+    x = leaf(T)
+    y = x * 2
+    y.retain_grad()
+    z = y * y
+    z.sum().backward()
+    return y.grad, x.grad, y.retains_grad
+
+
+def detached(T):
+    x = leaf(T)
+    y = x * 2
+    d = y.detach()
+    (y * d).sum().backward()
+    return d.requires_grad, d.is_leaf, x.grad
+
+
+def modes(T):
+    x = leaf(T)
+    with T.no_grad():
+        a = x * 2
+        with T.enable_grad():
+            b = x * 2
+    with T.set_grad_enabled(False):
+        c = x * 2
+    before = T.is_grad_enabled()
+    T.set_grad_enabled(False)
+    off = T.is_grad_enabled()
+    T.set_grad_enabled(True)
+
+    @T.no_grad()
+    def decorated():
+        return x * 2
+
+    return a, b.requires_grad, c, before, off, decorated()
+
+
+def leaves(T):
+    x = leaf(T)
+    y = x * 2
+    z = T.ones(3)
+    return (
+        (x.is_leaf, y.is_leaf, z.is_leaf, (z * 2).is_leaf, y.detach().is_leaf),
+        (x.grad_fn is None, y.grad_fn is None),
+        [type(node).__name__ for node, _ in (y + z).grad_fn.next_functions],
+        y.grad_fn.next_functions[0][0].variable is x,
+        x.grad,
+    )
+
+
+def names(T):
+    x = leaf(T)
+    made = [
+        x + 1, x - 1, x * 2, x / 2, x**2, x**3, 2**x, -x, x.exp(), x.log(), x.sqrt(), x.sum(),
+        x.mean(), x.sum(0), x.relu(), x.tanh(), x.sigmoid(), x.sin(), x.abs(), x.clone(),
+        x.view(3, 1), x.unsqueeze(0), x.expand(2, 3), x[0], x[1:], x.view(3, 1).t(),
+        x.view(1, 3).permute(1, 0), x.clamp(0, 1), x.max(), T.cat([x, x]), T.stack([x, x]),
+        x.view(1, 3) @ x.view(3, 1), T.softmax(x, 0), T.where(x > 1, x, x), x.to(T.float64),
+    ]  # fmt: skip
+    return [type(y.grad_fn).__name__ for y in made]
+
+
+def inputs_argument(T):
+    a, b = leaf(T), leaf(T)
+    (a * b).sum().backward(inputs=[a])
+    return a.grad, b.grad
+
+
+def several_roots(T):
+    x = leaf(T)
+    T.autograd.backward([x * 2, x * 3], [T.ones(3), T.ones(3)])
+    return x.grad
+
+
+def grad_of_several(T):
+    a, b = leaf(T), leaf(T)
+    y = a * b
+    return T.autograd.grad([y, y * 2], [a, b], [T.ones(3), T.ones(3)])
+
+
+def unused(T):
+    a, b = leaf(T), leaf(T)
+    return T.autograd.grad(a.sum(), [a, b], allow_unused=True)
+
+
+def materialized(T):
+    a, b = leaf(T), leaf(T)
+    return T.autograd.grad(a.sum(), [a, b], materialize_grads=True)
+
+
+def grad_of_intermediate(T):
+    x = leaf(T)
+    y = x * 2
+    z = y * y
+    return T.autograd.grad(z.sum(), [y, x])
+
+
+def mixed_dtypes(T):
+    x = leaf(T)
+    y = T.ones(3, dtype=T.float64, requires_grad=True)
+    (x * y).sum().backward()
+    return x.grad, y.grad
+
+
+def set_grad(T):
+    x = leaf(T)
+    x.grad = T.ones(3)
+    (x * 2).sum().backward()
+    first = x.grad
+    x.grad = None
+    return first, x.grad
+
+
+def freed_by_backward(T):
+    x = leaf(T)
+    y = (x * x).sum()
+    y.backward()
+    y.backward()
+
+
+def add_needs_no_saved(T):
+    x = leaf(T)
+    y = (x + 1).sum()
+    y.backward()
+    y.backward()
+    return x.grad
+
+
+def retain(T):
+    x = leaf(T)
+    y = (x * x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    return x.grad
+
+
+def modified(T):
+    x = leaf(T)
+    y = x * 2
+    z = y * y
+    y.add_(1)
+    z.sum().backward()
+
+
+def modified_output(T):
+    x = leaf(T)
+    y = x.exp()
+    y.mul_(2)
+    y.sum().backward()
+
+
+def data_is_not_tracked(T):
+    x = leaf(T)
+    y = x * x
+    x.data.mul_(10)
+    y.sum().backward()
+    return x, x.grad
+
+
+SAME = {
+    "polynomial": gradients(lambda T, x: (3 * x**3 - x**2).sum()),
+    "external gradient": lambda T: (lambda x: ((x**2).backward(T.tensor([1.0, 0.5, 2.0])), x.grad))(leaf(T)),
+    "used twice": gradients(lambda T, x: (x * x + x).sum()),
+    "broadcast": gradients(lambda T, x: (x.view(3, 1) * x).sum()),
+    "mean": gradients(lambda T, x: (x * x).mean()),
+    "std": gradients(lambda T, x: x.std()),
+    "norm": gradients(lambda T, x: x.norm()),
+    "max": gradients(lambda T, x: x.max()),
+    "max ties": gradients(lambda T, x: (x * 0).max()),
+    "max dim": gradients(lambda T, x: x.view(1, 3).max(1).values.sum()),
+    "prod": gradients(lambda T, x: x.prod()),
+    "prod with zero": gradients(lambda T, x: (x - 1).prod()),
+    "cat": gradients(lambda T, x: (T.cat([x, x * 2]) ** 2).sum()),
+    "slices": gradients(lambda T, x: (x[1:] * x[:-1]).sum()),
+    "steps": gradients(lambda T, x: (x[::2] ** 2).sum()),
+    "expand": gradients(lambda T, x: (x.expand(4, 3) ** 2).sum()),
+    "transpose": gradients(lambda T, x: (x.view(3, 1).T @ x.view(3, 1)).sum()),
+    "where": gradients(lambda T, x: T.where(x > 1.5, x**2, x).sum()),
+    "clamp": gradients(lambda T, x: x.clamp(1.5, 2.5).sum()),
+    "index": gradients(lambda T, x: (x[T.tensor([0, 0, 2])] ** 2).sum()),
+    "mask": gradients(lambda T, x: (x[x > 1.5] ** 2).sum()),
+    "softmax": gradients(lambda T, x: (T.softmax(x, 0) * x).sum()),
+    "logsumexp": gradients(lambda T, x: T.logsumexp(x, 0)),
+    "half": gradients(lambda T, x: (x.half() * 2).sum().float()),
+    "unbind": gradients(lambda T, x: x.unbind(0)[1] ** 2),
+    "iteration": gradients(lambda T, x: sum(v * v for v in x)),
+    "second of cube": second_derivative(lambda T, x: x**3),
+    "second of exp": second_derivative(lambda T, x: x.exp() * x),
+    "second of tanh": second_derivative(lambda T, x: x.tanh()),
+    "second of sigmoid": second_derivative(lambda T, x: x.sigmoid() / x),
+    "second of product": second_derivative(lambda T, x: (x.view(3, 1) * x).sum(0)),
+    "second of matmul": second_derivative(lambda T, x: x.view(1, 3) ** 2 @ x.view(3, 1)),
+    "second of softmax": second_derivative(lambda T, x: T.softmax(x, 0) ** 2),
+    "second of slices": second_derivative(lambda T, x: x[1:] ** 2 * x[:-1]),
+    "second of var": second_derivative(lambda T, x: x.var() ** 2),
+    "in-place view": inplace(add_to_view),
+    "in-place on element": inplace(mul_view),
+    "in-place on view of view": inplace(view_of_view),
+    "view made before": inplace(view_made_before),
+    "assign": inplace(assign),
+    "assign into zeros": inplace(copy_into_leafless),
+    "in-place add": inplace(lambda T, x, y: y.add_(x)),
+    "in-place mul": inplace(lambda T, x, y: (y + 0).mul_(x)),
+    "in-place exp": inplace(lambda T, x, y: (y + 0).exp_()),
+    "in-place zero": inplace(lambda T, x, y: (y + 0).zero_() + y),
+    "in-place relu": inplace(lambda T, x, y: (y - 3).relu_()),
+    "hook on tensor": hook_on_tensor,
+    "hook on node": hook_on_node,
+    "post accumulate hook": post_accumulate,
+    "saved tensors hooks": saved_hooks,
+    "function": custom,
+    "function twice": custom_twice,
+    "function setup_context": custom_setup_context,
+    "function two outputs": custom_two_outputs,
+    "function needs_input_grad": custom_needs,
+    "function dirty": custom_dirty,
+    "function undefined": custom_undefined,
+    "retain_grad": retained,
+    "detach": detached,
+    "modes": modes,
+    "leaves": leaves,
+    "inputs": inputs_argument,
+    "several roots": several_roots,
+    "grad of several": grad_of_several,
+    "unused": unused,
+    "materialized": materialized,
+    "grad of intermediate": grad_of_intermediate,
+    "mixed dtypes": mixed_dtypes,
+    "set grad": set_grad,
+    "add twice": add_needs_no_saved,
+    "retain graph": retain,
+    "data": data_is_not_tracked,
+    "names": names,
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+@pytest.mark.parametrize("name", SAME)
+def test_same(name):
+    check(SAME[name])
+
+
+def inplace_leaf(T):
+    leaf(T).add_(1)
+
+
+def inplace_view_of_leaf(T):
+    leaf(T)[0] = 1
+
+
+def backward_in_no_grad(T):
+    with T.no_grad():
+        y = leaf(T).sum()
+    y.backward()
+
+
+def wrong_number_of_gradients(T):
+    class Bad(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, a, b):
+            return a * b
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    x = leaf(T)
+    Bad.apply(x, x).sum().backward()
+
+
+def wrong_shape(T):
+    class Bad(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, a):
+            return a * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return T.ones(2)
+
+    x = leaf(T)
+    Bad.apply(x).sum().backward()
+
+
+ERRORS = {
+    "twice": freed_by_backward,
+    "non-scalar": lambda T: (leaf(T) * 2).backward(),
+    "wrong shape": lambda T: (leaf(T) * 2).backward(T.ones(2)),
+    "no grad": lambda T: T.ones(2).sum().backward(),
+    "in no_grad": backward_in_no_grad,
+    "in-place leaf": inplace_leaf,
+    "in-place view of leaf": inplace_view_of_leaf,
+    "grad of no grad": lambda T: T.autograd.grad(leaf(T).sum(), T.ones(2)),
+    "unused": lambda T: T.autograd.grad(leaf(T).sum(), leaf(T)),
+    "non-leaf flag": lambda T: (leaf(T) * 2).requires_grad_(False),
+    "hook without grad": lambda T: T.ones(2).register_hook(print),
+    "function count": wrong_number_of_gradients,
+    "function shape": wrong_shape,
+    "empty inputs": lambda T: leaf(T).sum().backward(inputs=[]),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_error(name):
+    check(ERRORS[name], message=True)
+
+
+@pytest.mark.parametrize("function", [modified, modified_output])
+def test_modified(function):
+    check(function)
+    with pytest.raises(RuntimeError, match=r"is at version \d; expected version \d instead"):
+        function(mt)
