@@ -52,7 +52,9 @@ class Task:
     @property
     def axis(self) -> int | None:
         """The axis of a reduction or scan."""
-        return self.op.attributes["axis"] if self.op and self.op.name in analysis.REDUCTIONS else None
+        return (
+            self.op.attributes["axis"] if self.op and self.op.name in analysis.REDUCTIONS else None
+        )
 
 
 @dataclass(eq=False)
@@ -344,7 +346,9 @@ class _Planner:
                 if stored is None:
                     return "group"
                 if index != stored:
-                    rows = [(a, b) for a, b in zip(index, stored, strict=True) if b != Poly.symbol("j")]
+                    rows = [
+                        (a, b) for a, b in zip(index, stored, strict=True) if b != Poly.symbol("j")
+                    ]
                     if any(a != b for a, b in rows):
                         return "group"
                     answer = "stage"
@@ -354,6 +358,10 @@ class _Planner:
             if value.op and value.op.name == "tt.load":
                 loads.append((value.op, index))
             pending += self.operands_at(value, index, extents)
+        if task.op and task.op.name in analysis.WRITES and self.disturbs_loads(task.op):
+            if self.group.outer:
+                return "group"
+            answer = "stage"
         own = [(w, p) for w, p in self.writes if self.of_group(w)]
         for write, position in own:
             aliasing = [ld for ld, _ in loads if self.may_alias(ld, write)]
@@ -363,6 +371,15 @@ class _Planner:
                 if task.op.operands[0] is not write.operands[0]:
                     return "group"
         return answer
+
+    def disturbs_loads(self, write: Op) -> bool:
+        """True where the open group loads other elements of the memory that ``write`` changes."""
+        return any(
+            load.operands[0] is not write.operands[0] and self.may_alias(load, write)
+            for stage in self.group.stages
+            for task in stage.tasks
+            for load, _ in task.loads
+        )
 
     def elementwise(self, value: Value, index: Index) -> bool:
         """True where the stored element can be used in the very loop that stores it."""
@@ -470,7 +487,11 @@ class _Planner:
         """True where memory that ``load`` reads may change between its place and the task."""
         start = self.position[load]
         writes = [w for w, p in self.writes if start < p < task.position] + list(inside)
-        if task.op and task.op.name in analysis.WRITES and load.operands[0] is not task.op.operands[0]:
+        if (
+            task.op
+            and task.op.name in analysis.WRITES
+            and load.operands[0] is not task.op.operands[0]
+        ):
             writes.append(task.op)
         return any(self.may_alias(load, write) for write in writes)
 

@@ -153,7 +153,11 @@ def if_(em: Emitter, op: Op) -> None:
                 assigned.setdefault(value, []).append(result)
 
         def finish(terminator: Op) -> None:
-            pairs = [(v, names[r]) for r, v in zip(op.results, terminator.operands, strict=True) if r in names]
+            pairs = [
+                (v, names[r])
+                for r, v in zip(op.results, terminator.operands, strict=True)
+                if r in names
+            ]
             assign_scalars(em, [v for v, _ in pairs], [n for _, n in pairs])
 
         bodies.append(run_body(em, block, assigned, finish))

@@ -77,7 +77,6 @@ def pass_matrix(matrix: Matrix) -> str:
     return f"{matrix.pointer}, {matrix.row_stride.text()}, {matrix.column_stride.text()}"
 
 
-
 def matrix(em: Emitter, value: Value, batch: Index) -> Matrix:
     """The operand where it lies, or computed into a block."""
     found = in_memory(em, value, batch)
@@ -155,7 +154,9 @@ def limits_of(em: Emitter, conditions, rows: int, columns: int) -> tuple[str, st
     texts = []
     for name, extent in (("r", rows), ("c", columns)):
         full = limits[name] == f"INT64_C({extent})"
-        texts.append(str(extent) if full else em.local("valid", "int64_t", f"MT_MAX(0, {limits[name]})"))
+        texts.append(
+            str(extent) if full else em.local("valid", "int64_t", f"MT_MAX(0, {limits[name]})")
+        )
     return texts[0], texts[1]
 
 
@@ -181,9 +182,13 @@ def padded(em: Emitter, value: Value, batch: Index, masked: Matrix) -> Matrix:
     rows, columns = value.shape[-2:]
     type_ = ctypes.memory_type(value.element)
     name = em.scratch_array(type_, "padded", rows * columns)
-    pointer, row_stride, column_stride = (em.fresh(n) for n in ("right", "row_stride", "column_stride"))
+    pointer, row_stride, column_stride = (
+        em.fresh(n) for n in ("right", "row_stride", "column_stride")
+    )
     em.line(f"const {type_} *{pointer} = {masked.pointer};")
-    em.line(f"int64_t {row_stride} = {masked.row_stride.text()}, {column_stride} = {masked.column_stride.text()};")
+    em.line(
+        f"int64_t {row_stride} = {masked.row_stride.text()}, {column_stride} = {masked.column_stride.text()};"
+    )
     em.push()
     em.line(f"for (int64_t r = 0; r < {masked.rows}; ++r)")
     em.line(f"    for (int64_t c = 0; c < {columns}; ++c)")
@@ -193,4 +198,6 @@ def padded(em: Emitter, value: Value, batch: Index, masked: Matrix) -> Matrix:
     )
     em.line(f"{pointer} = {name}, {row_stride} = {columns}, {column_stride} = 1;")
     em.block(f"if ({masked.columns} < {columns})", em.pop())
-    return Matrix(pointer, Poly.symbol(row_stride), Poly.symbol(column_stride), masked.rows, str(columns))
+    return Matrix(
+        pointer, Poly.symbol(row_stride), Poly.symbol(column_stride), masked.rows, str(columns)
+    )

@@ -72,6 +72,7 @@ class Emitter:
         self.loaded: set[str] = set()  # C variables that hold elements of blocks
         self.names: set[str] = set()
         self.block_depth = 0
+        self.floor = 0  # no expression is computed further out than this frame
         self.blocks: dict[str, Block] = {}  # basic blocks of the function, by label
         self.on_terminator: list = []
         self.scratch: list[tuple[str, str, int]] = []
@@ -123,7 +124,7 @@ class Emitter:
 
     def local(self, hint: str, type_: str, text: str, least: int = 0) -> str:
         """Names an expression: a constant of the outermost frame where it can be computed."""
-        depth = max(self.depth_of(text), least)
+        depth = max(self.depth_of(text), least, self.floor)
         memo = self.frames[depth].memo
         key = (type_, text)
         if key not in memo:
@@ -250,7 +251,9 @@ class Emitter:
             return Poly.constant(text == "true" if text in ("true", "false") else int(text, 0))
         if op.name in ("arith.addi", "arith.subi", "arith.muli") and value.element.bits > 1:
             a, b = (self.poly(operand, index) for operand in op.operands)
-            result = a + b if op.name == "arith.addi" else a - b if op.name == "arith.subi" else a * b
+            result = (
+                a + b if op.name == "arith.addi" else a - b if op.name == "arith.subi" else a * b
+            )
             return result if len(result.terms) <= 12 else None
         if op.name in ("arith.extsi", "arith.index_cast"):
             source = op.operands[0]
@@ -262,8 +265,7 @@ class Emitter:
         """True for what is taken not to wrap when widened: a single number, or a sum of small
         multiples of loop variables and scalars."""
         return all(
-            abs(c) <= _LARGEST_INDEX_FACTOR
-            and not any(symbol in self.loaded for symbol in m)
+            abs(c) <= _LARGEST_INDEX_FACTOR and not any(symbol in self.loaded for symbol in m)
             for m, c in poly.terms
         ) or _is_symbol(poly)
 
@@ -278,7 +280,9 @@ class Emitter:
             return f"({ctypes.variable_type(element)}){poly.terms[0][0][0]}"
         bits = max(element.bits, 32)
         unsigned = f"uint{bits}_t"
-        terms = {m: (c + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1)) for m, c in poly.terms}
+        terms = {
+            m: (c + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1)) for m, c in poly.terms
+        }
         return f"({ctypes.variable_type(element)})({Poly.of(terms).text(unsigned)})"
 
     def wide(self, value: Value, index: Index) -> Poly:
@@ -303,7 +307,9 @@ class Emitter:
             return Address(name, ZERO, pointee)
         if value in self.advances:
             initial = self.address(self.carried[value], index)
-            return Address(initial.base, initial.offset + Poly.symbol(self.advances[value]), pointee)
+            return Address(
+                initial.base, initial.offset + Poly.symbol(self.advances[value]), pointee
+            )
         op = value.op
         if op is None:
             raise UnsupportedOperation(f"the pointer %{value.name} here")
@@ -317,7 +323,9 @@ class Emitter:
             type_ = ctypes.variable_type(value.element)
             if base.pointee.bits != pointee.bits and base.offset.value != 0:
                 base = Address(self.pointer_text(base), ZERO, pointee)
-            return Address(self.local(value.name, type_, f"({type_}){base.base}"), base.offset, pointee)
+            return Address(
+                self.local(value.name, type_, f"({type_}){base.base}"), base.offset, pointee
+            )
         type_ = ctypes.variable_type(value.element)
         name = self.local(value.name, type_, self.compute(value, index), self.homes.get(op, 0))
         return Address(name, ZERO, pointee)

@@ -25,8 +25,8 @@ def load(em: Emitter, op: Op, index: Index) -> str:
     depth = max(
         em.depth_of(address.base, address.offset),
         em.homes.get(op, 0),
+        em.floor,
         *(em.condition_depth(c) for c in conditions),
-        0,
     )
     holds = em.holds(conditions, depth)
     if holds == "false":
@@ -91,7 +91,14 @@ def atomic_rmw(em: Emitter, op: Op, task: Task | None = None) -> None:
             else:
                 em.line(f"{old} = __atomic_{call}({address}, {stored}, __ATOMIC_ACQ_REL);")
         else:
-            exchange(em, op, address, old, operand, lambda before: updated(kind, element, before, operand))
+            exchange(
+                em,
+                op,
+                address,
+                old,
+                operand,
+                lambda before: updated(kind, element, before, operand),
+            )
         lines = em.pop()
         em.block("" if holds == "true" else f"if ({holds})", lines)
     deliver_old(em, op, index, old)
