@@ -229,8 +229,9 @@ class _Planner:
     def assign_first(self, op: Op) -> None:
         """Stores the initial values of the blocks that a loop carries or a product adds to."""
         if op.name == "tt.dot":
-            in_place = analysis.accumulates_in_place(self.block, op)
-            pairs = [] if in_place else [(op.operands[2], op.result)]
+            accumulator = op.operands[2]
+            given = analysis.is_zero(accumulator) or analysis.accumulates_in_place(self.block, op)
+            pairs = [] if given else [(accumulator, op.result)]
         elif op.name in ("scf.for", "scf.while"):
             pairs = analysis.carried_blocks(op)
         else:
@@ -241,10 +242,11 @@ class _Planner:
     def use_whole(self, value: Value, op: Op, position: int, inside: list[Op]) -> None:
         """An operation that works on complete blocks, perhaps again and again, uses ``value``."""
         direct = value in op.operands
-        if op.name in analysis.WHOLE_BLOCK and value not in self.keep and analysis.is_lazy(value):
-            if op.name != "tt.dot" or not analysis.is_strided_load(value):
-                self.require(value)
-                return
+        in_place = op.name == "tt.dot" and analysis.is_strided_load(value)
+        lazy = value not in self.keep and analysis.is_lazy(value)
+        if op.name in analysis.WHOLE_BLOCK and lazy and not in_place:
+            self.require(value)
+            return
         task = Task(None, position, value.shape, value)
         index = tuple(Poly.symbol(f"w{d}") for d in range(len(value.shape)))
         self.trace(task, value, index, op, None, whole=not direct, inside=inside)
@@ -367,9 +369,9 @@ class _Planner:
             aliasing = [ld for ld, _ in loads if self.may_alias(ld, write)]
             if any(self.position.get(ld, -1) > position for ld in aliasing):
                 return "group"
-            if task.op and task.op.name in analysis.WRITES and self.same_root(task.op, write):
-                if task.op.operands[0] is not write.operands[0]:
-                    return "group"
+            other = task.op and task.op.operands[0] is not write.operands[0]
+            if other and task.op.name in analysis.WRITES and self.same_root(task.op, write):
+                return "group"
         return answer
 
     def disturbs_loads(self, write: Op) -> bool:

@@ -5,6 +5,7 @@ The C functions are those of ``mt_types.h`` and ``mt_math.h``; their names follo
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from typing import TYPE_CHECKING
@@ -48,7 +49,7 @@ def float_value(text: str, element: Scalar) -> float:
 
 
 def float_literal(value: float, element: Scalar) -> str:
-    if value != value:
+    if math.isnan(value):
         return "NAN"
     if value in (float("inf"), float("-inf")):
         return "INFINITY" if value > 0 else "-INFINITY"

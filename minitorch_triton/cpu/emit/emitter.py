@@ -7,6 +7,7 @@ local variable of the outermost frame in which all it depends on is known, and r
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -67,7 +68,8 @@ class Emitter:
         self.arrays: dict[Value, Array] = {}
         self.scalars: dict[Value, str] = {}
         self.carried: dict[Value, Value] = {}
-        self.advances: dict[Value, str] = {}
+        self.advances: dict[Value, Poly] = {}
+        self.polys: dict[Value, Poly] = {}  # scalars known as polynomials
         self.homes: dict[Op, int] = {}
         self.loaded: set[str] = set()  # C variables that hold elements of blocks
         self.names: set[str] = set()
@@ -234,11 +236,13 @@ class Emitter:
 
     def affine(self, value: Value, index: Index) -> Poly | None:
         """The polynomial of an integer that sums and products make; None for any other."""
+        if value in self.polys:
+            return self.polys[value]
         if value in self.scalars or value in self.arrays:
             return None
         if value in self.advances:
             initial = self.poly(self.carried[value], index)
-            return initial + Poly.symbol(self.advances[value])
+            return initial + self.advances[value]
         op = value.op
         if op is None:
             return None
@@ -268,6 +272,11 @@ class Emitter:
             abs(c) <= _LARGEST_INDEX_FACTOR and not any(symbol in self.loaded for symbol in m)
             for m, c in poly.terms
         ) or _is_symbol(poly)
+
+    def is_small(self, poly: Poly) -> bool:
+        """True for what is taken to be far from the ends of int64, so that two such may be
+        subtracted: sums of loop variables, scalars and modest constants, no loaded numbers."""
+        return not poly.symbols & self.loaded and all(abs(c) < 1 << 40 for _, c in poly.terms)
 
     @staticmethod
     def integer_text(poly: Poly, element: Scalar) -> str:
@@ -307,9 +316,7 @@ class Emitter:
             return Address(name, ZERO, pointee)
         if value in self.advances:
             initial = self.address(self.carried[value], index)
-            return Address(
-                initial.base, initial.offset + Poly.symbol(self.advances[value]), pointee
-            )
+            return Address(initial.base, initial.offset + self.advances[value], pointee)
         op = value.op
         if op is None:
             raise UnsupportedOperation(f"the pointer %{value.name} here")
@@ -373,6 +380,8 @@ class Emitter:
             return self.conditions(op.operands[0], index) | self.conditions(op.operands[1], index)
         if op.name == "arith.cmpi" and op.words[0] in _ORDER:
             a, b = (self.wide(operand, index) for operand in op.operands)
+            if not (self.is_small(a) and self.is_small(b)):
+                return frozenset({(mask, index)})
             swap, slack = _ORDER[op.words[0]]
             poly = (b - a if swap else a - b) - Poly.constant(slack)
             if poly.value is not None and poly.value < 0:
@@ -445,7 +454,7 @@ class Emitter:
             for target in ([task.target] if task.op is None else task.op.results)
         }
         for value, row_only in plan.arrays.items():
-            if value in self.arrays:
+            if value in self.arrays or value.op and value.op.name in ("scf.for", "scf.while"):
                 continue
             group = groups.get(value)
             dropped = len(group.outer) if group and row_only else 0
@@ -464,10 +473,8 @@ class Emitter:
 
     def new_array(self, value: Value, rows_dropped: int = 0) -> Array:
         """Memory for a block, for the rest of the program."""
-        element = value.element
-        count = 1
-        for extent in value.shape[rows_dropped:]:
-            count *= extent
+        element = analysis.memory_element(value)
+        count = math.prod(value.shape[rows_dropped:])
         name = self.scratch_array(ctypes.memory_type(element), f"{value.name}_block", count)
         self.arrays[value] = Array(name, element, value.shape, rows_dropped)
         return self.arrays[value]
@@ -489,5 +496,6 @@ _RESERVED = set(
     "auto break case char const continue default do double else enum extern float for goto if "
     "inline int long register restrict return short signed sizeof static struct switch typedef "
     "union unsigned void volatile while bool true false asm typeof L args main i0 i1 i2 i3 i4 i5 "
-    "i6 i7 i8 j b k r c batch width expected desired body INFINITY NAN exp log sin cos tan sqrt pow floor ceil round abs y0 y1 yn j0 j1 jn gamma".split()
+    "i6 i7 i8 j b k r c batch width expected desired body INFINITY NAN exp log sin cos tan sqrt "
+    "pow floor ceil round abs y0 y1 yn j0 j1 jn gamma".split()
 )

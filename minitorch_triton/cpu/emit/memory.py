@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..ir import Op, Pointer, Tensor, Value
+from ..ir import Op, Tensor
 from ..schedule import Task
 from ..views import Index
 from . import ctypes
 from .registry import executes, lowers
 
 if TYPE_CHECKING:
-    from .emitter import Address, Emitter
+    from .emitter import Emitter
 
 
 @lowers("tt.load")
@@ -184,7 +184,3 @@ def int_to_ptr(em: Emitter, op: Op, index: Index) -> str:
 def ptr_to_int(em: Emitter, op: Op, index: Index) -> str:
     address = em.address(op.operands[0], index)
     return f"(int64_t)({em.pointer_text(address)})"
-
-
-def is_pointer(value: Value) -> bool:
-    return isinstance(value.element, Pointer)
