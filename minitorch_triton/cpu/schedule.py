@@ -184,7 +184,7 @@ class _Planner:
 
     def reads_group(self, op: Op) -> bool:
         """True for a scalar read from a block, or from memory that the open group may write."""
-        if op.name == "tt.unsplat":
+        if op.name in ("tt.unsplat", "tt.reduce"):
             return True
         if op.name != "tt.load" or self.group is None:
             return False

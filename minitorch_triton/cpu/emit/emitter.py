@@ -77,6 +77,7 @@ class Emitter:
         self.floor = 0  # no expression is computed further out than this frame
         self.blocks: dict[str, Block] = {}  # basic blocks of the function, by label
         self.on_terminator: list = []
+        self.plans: list[Plan] = []  # of every block, in the order of emission
         self.scratch: list[tuple[str, str, int]] = []
         self.products: set[str] = set()  # kinds of products, as mt_gemm.h names them
 
@@ -422,6 +423,7 @@ class Emitter:
         for op in block.ops:
             self.homes[op] = self.depth
         plan = plan_block(block, self.carried, assigned or {}, set(self.arrays))
+        self.plans.append(plan)
         self.allocate(plan)
         for step in plan.steps:
             if isinstance(step, ScalarStep):
@@ -434,10 +436,10 @@ class Emitter:
 
     def scalar_step(self, op: Op) -> None:
         """A scalar operation that must happen here; the others are computed when asked for."""
-        if op.name in STATEMENTS:
+        if op.name == "tt.load" or is_view(op):
+            self.scalars[op.result] = self.element(op.result, ())
+        elif op.name in STATEMENTS:
             self.statement(op)
-        elif op.name in ("tt.load", "tt.unsplat"):
-            self.element(op.result, ())
 
     def statement(self, op: Op) -> None:
         if op.name not in STATEMENTS:

@@ -68,6 +68,7 @@ def combine(em: Emitter, op: Op, left: list[str], right: list[str]) -> list[str]
     body = op.body
     for argument, text in zip(body.arguments, left + right, strict=True):
         em.scalars[argument] = text
+        em.loaded.add(text)
     for inner in body.ops:
         em.homes[inner] = em.depth
     results = [em.element(value, ()) for value in body.terminator.operands]
