@@ -249,6 +249,11 @@ FITS = [
         "exp(x) = 1 + x + x^2 P(x)", bits=53,
     ),
     Fit(
+        "tanh_f64", TINY, mpf(0.65) ** 2, 11,
+        of_square(lambda x: (mp.tanh(x) - x) / x**3), of_square(lambda x: x**3 / mp.tanh(x)),
+        "tanh(sqrt(x)) = sqrt(x) (1 + x P(x))", bits=53,
+    ),
+    Fit(
         "log_f64", TINY, S_HIGH, 6,
         lambda z: (log_ratio(z) - 2) / z, lambda z: z / log_ratio(z),
         "log((1 + s)/(1 - s)) = s (2 + x P(x)) with x = s^2", bits=53,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .ir import Block, Op, Scalar, Tensor, Value
+from .ir import Block, Element, Op, Scalar, Tensor, Value
 from .views import VIEWS, is_view
 
 # Operations whose result exists only once a loop nest has run.
@@ -152,6 +152,20 @@ def is_index_block(value: Value) -> bool:
     return True
 
 
+def memory_element(value: Value) -> Element:
+    """Type in which a block is kept in memory: its own, but sums of products at least float32."""
+    sums = value.op is not None and value.op.name == "tt.dot"
+    sums = sums or any(use.name == "tt.dot" and use.operands[2] is value for use in value.uses)
+    if sums and value.element.is_float and value.element.bits < 32:
+        return Scalar("f32")
+    return value.element
+
+
+def is_silent(op: Op) -> bool:
+    """True for an operation that only computes its results from its operands."""
+    return op.name not in EFFECTS | CONTROL | WHOLE_BLOCK | REDUCTIONS
+
+
 def is_zero(value: Value) -> bool:
     """True for a constant block of zeros."""
     op = value.op
@@ -210,8 +224,21 @@ def carried_blocks(loop: Op) -> list[tuple[Value, Value]]:
         for n, (initial, argument) in enumerate(
             zip(loop.operands[3:], loop.body.arguments[1:], strict=True)
         )
-        if isinstance(initial.type, Tensor) and advance(loop, n) is None
+        if isinstance(initial.type, Tensor)
+        and advance(loop, n) is None
+        and not (is_zero(initial) and is_product_sum(loop, n))
     ]
+
+
+def is_product_sum(loop: Op, number: int) -> bool:
+    """True where a loop carries a block for nothing but adding products to it."""
+    product = loop.body.terminator.operands[number].op
+    return (
+        product is not None
+        and product.name == "tt.dot"
+        and product.operands[2] is loop.body.arguments[number + 1]
+        and accumulates_in_place(loop.body, product)
+    )
 
 
 def writes(op: Op) -> Iterator[Op]:

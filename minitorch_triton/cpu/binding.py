@@ -8,8 +8,8 @@ makes the next call of that kind in a few microseconds: see `make_launch`.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -150,19 +150,29 @@ def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) 
     A damaged cache entry is compiled again and replaced; where the cache cannot be written, or
     other users could write it, the variant is compiled in a temporary directory.
     """
-    attempts = (contextlib.nullcontext, cache.recompiling, cache.private_directory)
-    for attempt in attempts:
+    def attempt() -> Any:
+        compiled = kernel._do_compile(key, signature, DEVICE, constexprs, options, attrs, warmup)
+        if isinstance(compiled, CompiledKernel):
+            attach(compiled)
+        return compiled
+
+    try:
+        return attempt()
+    except cache.UntrustedDirectoryError as error:
+        reason = error
+    except CACHE_ERRORS:
         try:
-            with attempt():
-                compiled = kernel._do_compile(
-                    key, signature, DEVICE, constexprs, options, attrs, warmup
-                )
-                if isinstance(compiled, CompiledKernel):
-                    attach(compiled)
-                return compiled
-        except CACHE_ERRORS:
-            if attempt is attempts[-1]:
-                raise
+            with cache.recompiling():
+                return attempt()
+        except CACHE_ERRORS as error:
+            reason = error
+    with cache.private_directory():
+        compiled = attempt()
+    warnings.warn(
+        f"Triton's cache is of no use, so every process compiles its kernels again: {reason}",
+        RuntimeWarning, stacklevel=2,
+    )  # fmt: skip
+    return compiled
 
 
 def check_devices(kernel: JITFunction, bound_args: dict[str, Any]) -> None:

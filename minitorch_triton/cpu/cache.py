@@ -28,6 +28,10 @@ class BadEntryError(RuntimeError):
     """A cache entry is damaged, or somebody else could have written it."""
 
 
+class UntrustedDirectoryError(BadEntryError):
+    """Somebody else could put a file into the cache directory, or into one above it."""
+
+
 def seal(code: bytes) -> bytes:
     """Append the digest that `check` looks for."""
     return code + hashlib.sha256(code).digest()
@@ -37,30 +41,30 @@ def check(path: str) -> bytes:
     """Read the shared object at `path`, and make sure that it is whole and ours.
 
     Raises:
-        BadEntryError: it is not, or cannot be read.
+        UntrustedDirectoryError: no file there can be trusted.
+        BadEntryError: this one is damaged, is not to be trusted, or cannot be read.
     """
+    real = os.path.realpath(path)
     try:
-        data = Path(path).read_bytes()
-        trusted = is_trusted(path)
+        if not is_trusted_directory(os.path.dirname(real)):
+            raise UntrustedDirectoryError(
+                f"another user can put files into {os.path.dirname(path)} or a directory above it"
+            )
+        if not _only_ours(os.lstat(real)):
+            raise BadEntryError(f"another user can write {path}")
+        data = Path(real).read_bytes()
     except OSError as error:
         raise BadEntryError(f"{path}: {error}") from error
-    if not trusted:
-        raise BadEntryError(f"another user can write {path} or a directory above it")
     if hashlib.sha256(data[:-DIGEST_SIZE]).digest() != data[-DIGEST_SIZE:]:
         raise BadEntryError(f"{path} is damaged")
     return data
 
 
-def is_trusted(path: str) -> bool:
-    """Whether only this user and root can change the file, or put another in its place."""
-    real = os.path.realpath(path)
-    return _only_ours(os.lstat(real)) and _is_trusted_directory(os.path.dirname(real))
-
-
 @functools.lru_cache(maxsize=4096)
-def _is_trusted_directory(path: str) -> bool:
+def is_trusted_directory(path: str) -> bool:
+    """Whether only this user and root can change a directory (no link), or put another there."""
     parent = os.path.dirname(path)
-    return _only_ours(os.lstat(path)) and (parent == path or _is_trusted_directory(parent))
+    return _only_ours(os.lstat(path)) and (parent == path or is_trusted_directory(parent))
 
 
 def _only_ours(info: os.stat_result) -> bool:

@@ -15,6 +15,7 @@ from .emit.branches import emit_function_body
 from .emit.emitter import Emitter
 from .ir import Function, Pointer, UnsupportedOperation
 from .parser import parse
+from .schedule import Plan
 
 _PRELUDE = """\
 #include <math.h>
@@ -30,10 +31,11 @@ _PRELUDE = """\
 
 @dataclass(frozen=True)
 class CSource:
-    """A complete C file for one kernel."""
+    """A complete C file for one kernel, and the loop plans of its blocks."""
 
     text: str
     name: str
+    plans: tuple[Plan, ...] = ()
 
 
 def compile_to_c(ttir: str, *, check: bool = False) -> CSource:
@@ -46,11 +48,11 @@ def compile_to_c(ttir: str, *, check: bool = False) -> CSource:
     if len(kernels) != 1 or len(functions) != 1:
         raise UnsupportedOperation("a device function that was not inlined")
     (kernel,) = kernels
-    return CSource(_file(kernel), kernel.name)
-
-
-def _file(kernel: Function) -> str:
     em = Emitter(kernel)
+    return CSource(_file(em, kernel), kernel.name, tuple(em.plans))
+
+
+def _file(em: Emitter, kernel: Function) -> str:
     em.push()
     for number, argument in enumerate(kernel.arguments):
         name = em.fresh(argument.name)

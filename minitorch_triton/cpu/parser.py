@@ -176,7 +176,9 @@ class _Parser:
             if isinstance(pointee, Tensor):
                 raise UnsupportedOperation("a block pointer that was not rewritten")
             return Pointer(pointee)
-        name = self.need(_WORD, "a type")[0] if not self.at("!") else self.text[self.position :][:40]
+        name = (
+            self.need(_WORD, "a type")[0] if not self.at("!") else self.text[self.position :][:40]
+        )
         if not re.fullmatch(r"i\d+|index|bf16|f\d+|f8E\w+", name):
             raise UnsupportedOperation(f"the type {name}")
         return Scalar(name)
@@ -213,7 +215,9 @@ class _Parser:
             return found[1]
         if found := self.match(_NUMBER):
             text = found[0]
-            value: object = text if text.startswith("0x") else float(text) if "." in text else int(text)
+            value: object = (
+                text if text.startswith("0x") else float(text) if "." in text else int(text)
+            )
             if self.accept(":"):
                 self.type()
             return value
@@ -384,7 +388,7 @@ class _Parser:
         while self.accept("*") or self.accept(","):
             types += self.types()
         if self.accept("->") or self.accept("to"):
-            return self.types()
+            return self.types() * (2 if op.name == "tt.split" else 1)
         last = types[-1] if types else None
         if op.name in ("arith.cmpi", "arith.cmpf"):
             shaped = isinstance(last, Tensor)

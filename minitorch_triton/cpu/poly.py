@@ -141,4 +141,6 @@ def literal(value: int) -> str:
     """An integer literal of C for any 64-bit value."""
     if value == -(2**63):
         return "INT64_MIN"
+    if value >= 2**63:
+        return f"UINT64_C({value})"
     return str(value) if -(2**31) < value < 2**31 else f"INT64_C({value})"

@@ -52,7 +52,9 @@ class Task:
     @property
     def axis(self) -> int | None:
         """The axis of a reduction or scan."""
-        return self.op.attributes["axis"] if self.op and self.op.name in analysis.REDUCTIONS else None
+        return (
+            self.op.attributes["axis"] if self.op and self.op.name in analysis.REDUCTIONS else None
+        )
 
 
 @dataclass(eq=False)
@@ -182,7 +184,7 @@ class _Planner:
 
     def reads_group(self, op: Op) -> bool:
         """True for a scalar read from a block, or from memory that the open group may write."""
-        if op.name == "tt.unsplat":
+        if op.name in ("tt.unsplat", "tt.reduce"):
             return True
         if op.name != "tt.load" or self.group is None:
             return False
@@ -227,8 +229,9 @@ class _Planner:
     def assign_first(self, op: Op) -> None:
         """Stores the initial values of the blocks that a loop carries or a product adds to."""
         if op.name == "tt.dot":
-            in_place = analysis.accumulates_in_place(self.block, op)
-            pairs = [] if in_place else [(op.operands[2], op.result)]
+            accumulator = op.operands[2]
+            given = analysis.is_zero(accumulator) or analysis.accumulates_in_place(self.block, op)
+            pairs = [] if given else [(accumulator, op.result)]
         elif op.name in ("scf.for", "scf.while"):
             pairs = analysis.carried_blocks(op)
         else:
@@ -239,10 +242,11 @@ class _Planner:
     def use_whole(self, value: Value, op: Op, position: int, inside: list[Op]) -> None:
         """An operation that works on complete blocks, perhaps again and again, uses ``value``."""
         direct = value in op.operands
-        if op.name in analysis.WHOLE_BLOCK and value not in self.keep and analysis.is_lazy(value):
-            if op.name != "tt.dot" or not analysis.is_strided_load(value):
-                self.require(value)
-                return
+        in_place = op.name == "tt.dot" and analysis.is_strided_load(value)
+        lazy = value not in self.keep and analysis.is_lazy(value)
+        if op.name in analysis.WHOLE_BLOCK and lazy and not in_place:
+            self.require(value)
+            return
         task = Task(None, position, value.shape, value)
         index = tuple(Poly.symbol(f"w{d}") for d in range(len(value.shape)))
         self.trace(task, value, index, op, None, whole=not direct, inside=inside)
@@ -344,7 +348,9 @@ class _Planner:
                 if stored is None:
                     return "group"
                 if index != stored:
-                    rows = [(a, b) for a, b in zip(index, stored, strict=True) if b != Poly.symbol("j")]
+                    rows = [
+                        (a, b) for a, b in zip(index, stored, strict=True) if b != Poly.symbol("j")
+                    ]
                     if any(a != b for a, b in rows):
                         return "group"
                     answer = "stage"
@@ -354,15 +360,28 @@ class _Planner:
             if value.op and value.op.name == "tt.load":
                 loads.append((value.op, index))
             pending += self.operands_at(value, index, extents)
+        if task.op and task.op.name in analysis.WRITES and self.disturbs_loads(task.op):
+            if self.group.outer:
+                return "group"
+            answer = "stage"
         own = [(w, p) for w, p in self.writes if self.of_group(w)]
         for write, position in own:
             aliasing = [ld for ld, _ in loads if self.may_alias(ld, write)]
             if any(self.position.get(ld, -1) > position for ld in aliasing):
                 return "group"
-            if task.op and task.op.name in analysis.WRITES and self.same_root(task.op, write):
-                if task.op.operands[0] is not write.operands[0]:
-                    return "group"
+            other = task.op and task.op.operands[0] is not write.operands[0]
+            if other and task.op.name in analysis.WRITES and self.same_root(task.op, write):
+                return "group"
         return answer
+
+    def disturbs_loads(self, write: Op) -> bool:
+        """True where the open group loads other elements of the memory that ``write`` changes."""
+        return any(
+            load.operands[0] is not write.operands[0] and self.may_alias(load, write)
+            for stage in self.group.stages
+            for task in stage.tasks
+            for load, _ in task.loads
+        )
 
     def elementwise(self, value: Value, index: Index) -> bool:
         """True where the stored element can be used in the very loop that stores it."""
@@ -470,7 +489,11 @@ class _Planner:
         """True where memory that ``load`` reads may change between its place and the task."""
         start = self.position[load]
         writes = [w for w, p in self.writes if start < p < task.position] + list(inside)
-        if task.op and task.op.name in analysis.WRITES and load.operands[0] is not task.op.operands[0]:
+        if (
+            task.op
+            and task.op.name in analysis.WRITES
+            and load.operands[0] is not task.op.operands[0]
+        ):
             writes.append(task.op)
         return any(self.may_alias(load, write) for write in writes)
 

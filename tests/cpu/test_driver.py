@@ -154,7 +154,12 @@ def test_variants_by_dtype_and_constant():
     assert variants(kernel) == 6
 
 
-@pytest.mark.parametrize("value", [0.0, -0.0, 1.0, 1, True, float("nan"), float("inf")])
+NEGATIVE_ZERO = pytest.param(-0.0, marks=pytest.mark.skipif(
+    triton.__version__.startswith("3.6."), reason="Triton 3.6's front end makes 0.0 of -0.0"
+))  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [0.0, NEGATIVE_ZERO, 1.0, 1, True, float("nan"), float("inf")])
 def test_constants_that_compare_equal_are_kept_apart(value):
     # Each test calls the same kernel, so that the launch functions of all values coexist.
     out = torch.zeros(1)

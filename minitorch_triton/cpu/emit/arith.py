@@ -5,6 +5,7 @@ The C functions are those of ``mt_types.h`` and ``mt_math.h``; their names follo
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from typing import TYPE_CHECKING
@@ -42,11 +43,13 @@ def float_value(text: str, element: Scalar) -> float:
         return struct.unpack("<f", (bits << 16).to_bytes(4, "little"))[0]
     if element.bits == 8:
         raise UnsupportedOperation(f"the constant {text} of type {element.name}")
-    return struct.unpack(_FLOAT_FORMATS[element.bits], bits.to_bytes(element.bits // 8, "little"))[0]
+    return struct.unpack(_FLOAT_FORMATS[element.bits], bits.to_bytes(element.bits // 8, "little"))[
+        0
+    ]
 
 
 def float_literal(value: float, element: Scalar) -> str:
-    if value != value:
+    if math.isnan(value):
         return "NAN"
     if value in (float("inf"), float("-inf")):
         return "INFINITY" if value > 0 else "-INFINITY"
@@ -155,7 +158,15 @@ def function_call(em: Emitter, op: Op, index: Index, name: str) -> str:
 
 def _bit_operation(em: Emitter, op: Op, index: Index, name: str) -> str:
     """Integer arithmetic of one bit."""
-    symbols = {"addi": "^", "subi": "^", "muli": "&", "maxui": "|", "minui": "&", "minsi": "|", "maxsi": "&"}
+    symbols = {
+        "addi": "^",
+        "subi": "^",
+        "muli": "&",
+        "maxui": "|",
+        "minui": "&",
+        "minsi": "|",
+        "maxsi": "&",
+    }
     if name not in symbols:
         raise em.unsupported(op, f"{op.name} of i1")
     a, b = em.operands(op, index)

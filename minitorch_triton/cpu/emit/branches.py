@@ -60,7 +60,9 @@ def emit_tree(em: Emitter, block: Block, parents: dict[Block, Block | None]) -> 
     em.emit_block(block, assigned)
     for child in [b for b, parent in parents.items() if parent is block]:
         em.push()
+        enclosing, em.floor = em.floor, em.depth
         emit_tree(em, child, parents)
+        em.floor = enclosing
         lines = em.pop()
         em.block(f"block_{child.label}:", lines)
 

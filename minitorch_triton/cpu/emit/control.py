@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from .. import analysis
 from ..ir import Block, Op, Tensor, Value
+from ..poly import Poly
 from . import ctypes
+from .dot import product_loop
 from .registry import executes
 
 if TYPE_CHECKING:
@@ -84,6 +86,15 @@ def for_(em: Emitter, op: Op) -> None:
     block = op.body
     induction, *arguments = block.arguments
     yielded = block.terminator.operands
+    sums = [n for n, v in enumerate(op.operands[3:]) if analysis.is_product_sum(op, n)]
+    zeros = [arguments[n] for n in sums if analysis.is_zero(op.operands[n + 3])]
+    for argument in zeros:
+        em.new_array(argument)
+    if product_loop(em, op):
+        return
+    for argument in zeros:
+        array = em.arrays[argument]
+        em.line(f"memset({array.name}, 0, {argument.type.size} * sizeof *{array.name});")
     low, high, step = (scalar_text(em, v) for v in op.operands[:3])
     scalars: list[tuple[str, Value]] = []
     advances: list[tuple[str, Value]] = []
@@ -98,18 +109,18 @@ def for_(em: Emitter, op: Op) -> None:
             name = em.fresh(f"{argument.name}_advance")
             em.line(f"int64_t {name} = 0;")
             for value in (argument, op.results[n]):
-                em.advances[value], em.carried[value] = name, initial
+                em.advances[value], em.carried[value] = Poly.symbol(name), initial
             advances.append((name, increment))
         else:
-            product = yielded[n].op if yielded[n].op in block.ops else None
-            is_product = product is not None and product.name == "tt.dot"
-            if is_product and analysis.accumulates_in_place(block, product):
-                em.arrays[product.result] = em.arrays[argument]
+            if n in sums:
+                em.arrays[yielded[n]] = em.arrays[argument]
             else:
                 following = following_block(em, argument)
                 buffers.append((argument, following))
-                if is_product and product.result not in em.arrays:
-                    em.arrays[product.result] = em.arrays[following]
+                product = yielded[n].op in block.ops and yielded[n].op.name == "tt.dot"
+                same = analysis.memory_element(yielded[n]) == em.arrays[following].element
+                if product and same and yielded[n] not in em.arrays:
+                    em.arrays[yielded[n]] = em.arrays[following]
                 else:
                     assigned.setdefault(yielded[n], []).append(following)
             em.arrays[op.results[n]] = em.arrays[argument]
@@ -153,7 +164,11 @@ def if_(em: Emitter, op: Op) -> None:
                 assigned.setdefault(value, []).append(result)
 
         def finish(terminator: Op) -> None:
-            pairs = [(v, names[r]) for r, v in zip(op.results, terminator.operands, strict=True) if r in names]
+            pairs = [
+                (v, names[r])
+                for r, v in zip(op.results, terminator.operands, strict=True)
+                if r in names
+            ]
             assign_scalars(em, [v for v, _ in pairs], [n for _, n in pairs])
 
         bodies.append(run_body(em, block, assigned, finish))

@@ -21,7 +21,15 @@ from .registry import executes
 if TYPE_CHECKING:
     from .emitter import Emitter
 
+_LONG = 1 << 20  # a K from which scratch memory no longer grows
 ROW, COLUMN = Poly.symbol("r"), Poly.symbol("c")
+_ACCUMULATORS = {
+    "f32": "float",
+    "f64": "double",
+    "f16f32": "float",
+    "bf16f32": "float",
+    "i8i32": "int32_t",
+}
 _KINDS = {"f32": "f32", "f64": "f64", "f16": "f16f32", "bf16": "bf16f32", "i8": "i8i32"}
 
 
@@ -35,47 +43,65 @@ class Matrix:
     rows: str
     columns: str
 
+    @property
+    def arguments(self) -> str:
+        return f"{self.pointer}, {self.row_stride.text()}, {self.column_stride.text()}"
+
 
 @executes("tt.dot")
 def dot(em: Emitter, op: Op) -> None:
-    a, b = op.operands[:2]
-    element = a.element
-    kind = _KINDS.get(element.name)
-    if kind is None:
-        raise em.unsupported(op, f"a product of {element.name}")
-    result = em.arrays[op.result]
+    a, b, accumulator = op.operands
+    kind = kind_of(em, op)
+    target = em.arrays[op.result]
     *batch, m, n = op.result.shape
     k = a.shape[-1]
-    batch_index = ()
+    index: Index = ()
+    name = target.name
     if batch:
         em.push()
         em.depths["batch"] = em.depth
         em.extents["batch"] = batch[0]
-        batch_index = (Poly.symbol("batch"),)
-    left = matrix(em, a, batch_index)
-    right = matrix(em, b, batch_index)
-    if right.columns != str(n):
-        right = padded(em, b, batch_index, right)
-    inner = left.columns if right.rows == str(k) else right.rows
-    if str(k) not in (left.columns, right.rows) and left.columns != right.rows:
-        inner = f"MT_MIN({left.columns}, {right.rows})"
-    target = f"{result.name} + batch * {m * n}" if batch else result.name
-    type_ = ctypes.memory_type(result.element)
-    scratch = em.scratch_array(type_, "panels", f"mt_gemm_{kind}_scratch({m}, {n}, {k})")
-    em.products.add(kind)
-    em.line(
-        f"mt_gemm_{kind}({left.rows}, {right.columns}, {inner}, {pass_matrix(left)}, "
-        f"{pass_matrix(right)}, {target}, {n}, {scratch});"
-    )
+        index = (Poly.symbol("batch"),)
+        name = em.local(
+            "product", f"{ctypes.memory_type(target.element)} *", f"{name} + batch*{m * n}"
+        )
+    left, right = matrix(em, a, index), matrix(em, b, index)
+    inner = smaller(left.columns, right.rows, k)
+    multiply(em, kind, left, right, inner, name, (m, n, k), analysis.is_zero(accumulator))
     if batch:
         lines = em.pop()
         em.block(f"for (int batch = 0; batch < {batch[0]}; ++batch)", lines)
         del em.extents["batch"]
 
 
-def pass_matrix(matrix: Matrix) -> str:
-    return f"{matrix.pointer}, {matrix.row_stride.text()}, {matrix.column_stride.text()}"
+def kind_of(em: Emitter, op: Op) -> str:
+    """The product's name in ``mt_gemm.h``, by the type of its operands."""
+    element = op.operands[0].element
+    if element.name not in _KINDS:
+        raise em.unsupported(op, f"a product of {element.name}")
+    em.products.add(_KINDS[element.name])
+    return _KINDS[element.name]
 
+
+def smaller(a: str, b: str, full: int) -> str:
+    """The smaller of two numbers that are at most ``full``."""
+    if a == b or b == str(full):
+        return a
+    return b if a == str(full) else f"MT_MIN({a}, {b})"
+
+
+def multiply(em: Emitter, kind, left, right, inner, target, sizes, overwrite) -> None:
+    """``target += left right`` or, where its old content counts as zeros, ``target = left right``."""
+    m, n, k = sizes
+    type_ = _ACCUMULATORS[kind]
+    panels = em.scratch_array(type_, "panels", f"mt_gemm_{kind}_scratch({m}, {n}, {k})")
+    if overwrite and (left.rows, right.columns) != (str(m), str(n)):
+        em.line(f"if ({left.rows} < {m} || {right.columns} < {n})")
+        em.line(f"    memset({target}, 0, {m * n} * sizeof({type_}));")
+    em.line(
+        f"mt_gemm_{kind}{'_set' if overwrite else ''}({left.rows}, {right.columns}, {inner}, "
+        f"{left.arguments}, {right.arguments}, {target}, {n}, {panels});"
+    )
 
 
 def matrix(em: Emitter, value: Value, batch: Index) -> Matrix:
@@ -87,27 +113,38 @@ def matrix(em: Emitter, value: Value, batch: Index) -> Matrix:
     return found
 
 
-def in_memory(em: Emitter, value: Value, batch: Index) -> Matrix | None:
-    """The operand as a matrix in memory; None if it is not one."""
-    rows, columns = value.shape[-2:]
+def in_memory(em: Emitter, value: Value, batch: Index, along: str = "") -> Matrix | None:
+    """The operand as a matrix in memory; None if it is not one.
+
+    ``along`` is "r" or "c" where iteration ``t`` of a loop continues the matrix in that direction:
+    then the matrix is that of all iterations, and its limit in that direction is "" where no mask
+    sets one.
+    """
+    extents = dict(zip("rc", value.shape[-2:], strict=True))
     em.push()
-    for name, extent in (("r", rows), ("c", columns)):
+    for name, extent in extents.items():
         em.depths[name] = em.depth
         em.extents[name] = extent
     located = locate(em, value, (*batch, ROW, COLUMN))
-    em.pop()
-    result = None
-    if located is not None:
-        base, offset, conditions = located
-        slopes = offset.slope("r"), offset.slope("c")
-        rest = offset.without("r").without("c")
-        limits = limits_of(em, conditions, rows, columns)
-        plain = all(s is not None and not s.symbols & {"r", "c"} for s in slopes)
-        if plain and limits and em.depth_of(base, rest, *slopes) <= em.depth:
-            pointer = base if rest.value == 0 else f"{base} + ({rest.text()})"
-            result = Matrix(pointer, *slopes, *limits)
+    written = em.pop()
     del em.extents["r"], em.extents["c"]
-    return result
+    if located is None or written:
+        return None
+    base, offset, conditions = located
+    slopes = offset.slope("r"), offset.slope("c")
+    if any(slope is None or slope.symbols & {"r", "c", "t"} for slope in slopes):
+        return None
+    rest = offset.without("r").without("c")
+    if along:
+        slope = slopes["rc".index(along)]
+        if rest.slope("t") != slope.scaled(extents[along]):
+            return None
+        rest = rest.without("t")
+    limits = limits_of(em, conditions, extents, along)
+    if limits is None or em.depth_of(base, rest, *slopes) > em.depth:
+        return None
+    pointer = base if rest.value == 0 else f"{base} + ({rest.text()})"
+    return Matrix(pointer, *slopes, limits["r"], limits["c"])
 
 
 def locate(em: Emitter, value: Value, index: Index):
@@ -121,9 +158,9 @@ def locate(em: Emitter, value: Value, index: Index):
             break
         index = source_index(value.op, index, em.extents)
         value = value.op.operands[0]
-    if value.op is None or value.op.name != "tt.load" or value.element.bits == 1:
-        return None
     load = value.op
+    if load is None or load.name != "tt.load" or value.element.bits == 1:
+        return None
     if len(load.operands) > 2 and not analysis.is_zero(load.operands[2]):
         return None
     address = em.address(load.operands[0], index)
@@ -131,32 +168,43 @@ def locate(em: Emitter, value: Value, index: Index):
     return address.base, address.offset, em.conditions(mask, index)
 
 
-def limits_of(em: Emitter, conditions, rows: int, columns: int) -> tuple[str, str] | None:
-    """C atoms for the numbers of rows and columns for which all conditions hold."""
-    limits = {"r": f"INT64_C({rows})", "c": f"INT64_C({columns})"}
+def limits_of(
+    em: Emitter, conditions, extents: dict[str, int], along: str
+) -> dict[str, str] | None:
+    """C atoms for the numbers of rows and columns for which all conditions hold; None where they
+    do not form a rectangle."""
+    limits = {name: f"INT64_C({extent})" for name, extent in extents.items()}
+    bounded = {name: False for name in extents}
+    if along:
+        limits[along] = "INT64_MAX"
     for condition in sorted(conditions, key=repr):
         if not isinstance(condition, Poly):
             if em.condition_depth(condition) > em.depth:
                 return None
-            holds = em.element(*condition)
-            limits["r"] = f"({holds} ? {limits['r']} : 0)"
-            continue
-        rest = condition.without("r").without("c")
-        if em.depth_of(rest) > em.depth:
-            return None
-        slopes = {s: condition.slope(s) for s in "rc" if s in condition.symbols}
-        if not slopes:
-            limits["r"] = f"({rest.text()} < 0 ? {limits['r']} : 0)"
-        elif len(slopes) == 1 and next(iter(slopes.values())) == Poly.constant(1):
-            (name,) = slopes
-            limits[name] = f"MT_MIN({limits[name]}, {(-rest).text()})"
+            name, limit = "r" if along != "r" else "c", f"({em.element(*condition)} ? {{}} : 0)"
         else:
-            return None
-    texts = []
-    for name, extent in (("r", rows), ("c", columns)):
-        full = limits[name] == f"INT64_C({extent})"
-        texts.append(str(extent) if full else em.local("valid", "int64_t", f"MT_MAX(0, {limits[name]})"))
-    return texts[0], texts[1]
+            rest = condition.without("r").without("c").without("t")
+            slopes = {s: condition.slope(s) for s in "rct" if s in condition.symbols}
+            per_trip = slopes.pop("t", Poly.constant(0))
+            if em.depth_of(rest) > em.depth or len(slopes) > 1:
+                return None
+            name = next(iter(slopes), "r" if along != "r" else "c")
+            if per_trip.value != (extents[name] if name == along else 0):
+                return None
+            if not slopes:
+                limit = f"({rest.text()} < 0 ? {{}} : 0)"
+            elif slopes[name].value == 1:
+                limit = f"MT_MIN({{}}, {(-rest).text()})"
+            else:
+                return None
+        limits[name] = limit.format(limits[name])
+        bounded[name] = True
+    return {
+        name: em.local("valid", "int64_t", f"MT_MAX(0, {limits[name]})")
+        if bounded[name]
+        else ("" if name == along else str(extent))
+        for name, extent in extents.items()
+    }
 
 
 def copy_block(em: Emitter, value: Value) -> None:
@@ -165,32 +213,60 @@ def copy_block(em: Emitter, value: Value) -> None:
 
     task = Task(None, 0, value.shape, value, value)
     domain = [e for e in value.shape if e > 1] or [1]
-    names = [*(f"i{d}" for d in range(len(domain) - 1)), "j"]
-    variables = iter(names)
+    variables = iter([*(f"i{d}" for d in range(len(domain) - 1)), "j"])
     task.index = tuple(Poly.symbol(next(variables)) if e > 1 else ZERO for e in value.shape)
     em.new_array(value)
     emit_group(em, Group(tuple(domain[:-1]), [Stage(domain[-1], [task])]))
 
 
-def padded(em: Emitter, value: Value, batch: Index, masked: Matrix) -> Matrix:
-    """The right operand with zeros for its masked columns.
+def product_loop(em: Emitter, loop: Op) -> bool:
+    """Emits a loop over K that does nothing but add products as one product over the whole K.
 
-    The micro-kernel takes what lies beyond its columns in the accumulator for padding, but here
-    it is part of the block.
+    Returns False, having emitted nothing, where the loop is not of that kind.
     """
-    rows, columns = value.shape[-2:]
-    type_ = ctypes.memory_type(value.element)
-    name = em.scratch_array(type_, "padded", rows * columns)
-    pointer, row_stride, column_stride = (em.fresh(n) for n in ("right", "row_stride", "column_stride"))
-    em.line(f"const {type_} *{pointer} = {masked.pointer};")
-    em.line(f"int64_t {row_stride} = {masked.row_stride.text()}, {column_stride} = {masked.column_stride.text()};")
-    em.push()
-    em.line(f"for (int64_t r = 0; r < {masked.rows}; ++r)")
-    em.line(f"    for (int64_t c = 0; c < {columns}; ++c)")
-    em.line(
-        f"        {name}[r * {columns} + c] = c < {masked.columns} ? "
-        f"{pointer}[r * {row_stride} + c * {column_stride}] : 0;"
+    block = loop.body
+    products = [op for op in block.ops if op.name == "tt.dot"]
+    if len(products) != 1 or not analysis.accumulates_in_place(block, products[0]):
+        return False
+    (product,) = products
+    a, b, accumulator = product.operands
+    number = block.arguments.index(accumulator) - 1
+    quiet = all(
+        op in (product, block.terminator) or analysis.is_silent(op) and not op.regions
+        for op in block.ops
     )
-    em.line(f"{pointer} = {name}, {row_stride} = {columns}, {column_stride} = 1;")
-    em.block(f"if ({masked.columns} < {columns})", em.pop())
-    return Matrix(pointer, Poly.symbol(row_stride), Poly.symbol(column_stride), masked.rows, str(columns))
+    if not quiet or len(product.result.shape) != 2 or "unsigned" in loop.words:
+        return False
+    for n, result in enumerate(loop.results):
+        if n != number and (result.uses or analysis.advance(loop, n) is None):
+            return False
+    low, high, step = (em.poly(operand, ()) for operand in loop.operands[:3])
+    if step.value is None or step.value <= 0:
+        return False
+    m, n = product.result.shape
+    k = a.shape[-1]
+    em.depths["t"] = em.depth + 1
+    trip = Poly.symbol("t")
+    em.polys[block.arguments[0]] = low + trip * step
+    for position, argument in enumerate(block.arguments[1:]):
+        if position != number:
+            increment = em.poly(analysis.advance(loop, position), ())
+            em.carried[argument] = loop.operands[position + 3]
+            em.advances[argument] = trip * increment
+    left, right = in_memory(em, a, (), "c"), in_memory(em, b, (), "r")
+    if left is None or right is None:
+        for argument in block.arguments:
+            em.polys.pop(argument, None)
+            em.advances.pop(argument, None)
+            em.carried.pop(argument, None)
+        return False
+    span = (high - low).text()
+    whole = f"MT_MAX(0, ({span} + {step.value - 1})/{step.value}*{k})"
+    inner = em.local("inner", "int64_t", whole)
+    for limit in {left.columns, right.rows} - {""}:
+        inner = em.local("inner", "int64_t", f"MT_MIN({inner}, {limit})")
+    zero = analysis.is_zero(loop.operands[number + 3])
+    target = em.arrays[accumulator].name
+    multiply(em, kind_of(em, product), left, right, inner, target, (m, n, _LONG), zero)
+    em.arrays[loop.results[number]] = em.arrays[accumulator]
+    return True

@@ -7,6 +7,7 @@ local variable of the outermost frame in which all it depends on is known, and r
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -67,13 +68,16 @@ class Emitter:
         self.arrays: dict[Value, Array] = {}
         self.scalars: dict[Value, str] = {}
         self.carried: dict[Value, Value] = {}
-        self.advances: dict[Value, str] = {}
+        self.advances: dict[Value, Poly] = {}
+        self.polys: dict[Value, Poly] = {}  # scalars known as polynomials
         self.homes: dict[Op, int] = {}
         self.loaded: set[str] = set()  # C variables that hold elements of blocks
         self.names: set[str] = set()
         self.block_depth = 0
+        self.floor = 0  # no expression is computed further out than this frame
         self.blocks: dict[str, Block] = {}  # basic blocks of the function, by label
         self.on_terminator: list = []
+        self.plans: list[Plan] = []  # of every block, in the order of emission
         self.scratch: list[tuple[str, str, int]] = []
         self.products: set[str] = set()  # kinds of products, as mt_gemm.h names them
 
@@ -123,7 +127,7 @@ class Emitter:
 
     def local(self, hint: str, type_: str, text: str, least: int = 0) -> str:
         """Names an expression: a constant of the outermost frame where it can be computed."""
-        depth = max(self.depth_of(text), least)
+        depth = max(self.depth_of(text), least, self.floor)
         memo = self.frames[depth].memo
         key = (type_, text)
         if key not in memo:
@@ -233,11 +237,13 @@ class Emitter:
 
     def affine(self, value: Value, index: Index) -> Poly | None:
         """The polynomial of an integer that sums and products make; None for any other."""
+        if value in self.polys:
+            return self.polys[value]
         if value in self.scalars or value in self.arrays:
             return None
         if value in self.advances:
             initial = self.poly(self.carried[value], index)
-            return initial + Poly.symbol(self.advances[value])
+            return initial + self.advances[value]
         op = value.op
         if op is None:
             return None
@@ -250,7 +256,9 @@ class Emitter:
             return Poly.constant(text == "true" if text in ("true", "false") else int(text, 0))
         if op.name in ("arith.addi", "arith.subi", "arith.muli") and value.element.bits > 1:
             a, b = (self.poly(operand, index) for operand in op.operands)
-            result = a + b if op.name == "arith.addi" else a - b if op.name == "arith.subi" else a * b
+            result = (
+                a + b if op.name == "arith.addi" else a - b if op.name == "arith.subi" else a * b
+            )
             return result if len(result.terms) <= 12 else None
         if op.name in ("arith.extsi", "arith.index_cast"):
             source = op.operands[0]
@@ -262,10 +270,14 @@ class Emitter:
         """True for what is taken not to wrap when widened: a single number, or a sum of small
         multiples of loop variables and scalars."""
         return all(
-            abs(c) <= _LARGEST_INDEX_FACTOR
-            and not any(symbol in self.loaded for symbol in m)
+            abs(c) <= _LARGEST_INDEX_FACTOR and not any(symbol in self.loaded for symbol in m)
             for m, c in poly.terms
         ) or _is_symbol(poly)
+
+    def is_small(self, poly: Poly) -> bool:
+        """True for what is taken to be far from the ends of int64, so that two such may be
+        subtracted: sums of loop variables, scalars and modest constants, no loaded numbers."""
+        return not poly.symbols & self.loaded and all(abs(c) < 1 << 40 for _, c in poly.terms)
 
     @staticmethod
     def integer_text(poly: Poly, element: Scalar) -> str:
@@ -278,7 +290,9 @@ class Emitter:
             return f"({ctypes.variable_type(element)}){poly.terms[0][0][0]}"
         bits = max(element.bits, 32)
         unsigned = f"uint{bits}_t"
-        terms = {m: (c + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1)) for m, c in poly.terms}
+        terms = {
+            m: (c + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1)) for m, c in poly.terms
+        }
         return f"({ctypes.variable_type(element)})({Poly.of(terms).text(unsigned)})"
 
     def wide(self, value: Value, index: Index) -> Poly:
@@ -303,7 +317,7 @@ class Emitter:
             return Address(name, ZERO, pointee)
         if value in self.advances:
             initial = self.address(self.carried[value], index)
-            return Address(initial.base, initial.offset + Poly.symbol(self.advances[value]), pointee)
+            return Address(initial.base, initial.offset + self.advances[value], pointee)
         op = value.op
         if op is None:
             raise UnsupportedOperation(f"the pointer %{value.name} here")
@@ -317,7 +331,9 @@ class Emitter:
             type_ = ctypes.variable_type(value.element)
             if base.pointee.bits != pointee.bits and base.offset.value != 0:
                 base = Address(self.pointer_text(base), ZERO, pointee)
-            return Address(self.local(value.name, type_, f"({type_}){base.base}"), base.offset, pointee)
+            return Address(
+                self.local(value.name, type_, f"({type_}){base.base}"), base.offset, pointee
+            )
         type_ = ctypes.variable_type(value.element)
         name = self.local(value.name, type_, self.compute(value, index), self.homes.get(op, 0))
         return Address(name, ZERO, pointee)
@@ -365,6 +381,8 @@ class Emitter:
             return self.conditions(op.operands[0], index) | self.conditions(op.operands[1], index)
         if op.name == "arith.cmpi" and op.words[0] in _ORDER:
             a, b = (self.wide(operand, index) for operand in op.operands)
+            if not (self.is_small(a) and self.is_small(b)):
+                return frozenset({(mask, index)})
             swap, slack = _ORDER[op.words[0]]
             poly = (b - a if swap else a - b) - Poly.constant(slack)
             if poly.value is not None and poly.value < 0:
@@ -405,6 +423,7 @@ class Emitter:
         for op in block.ops:
             self.homes[op] = self.depth
         plan = plan_block(block, self.carried, assigned or {}, set(self.arrays))
+        self.plans.append(plan)
         self.allocate(plan)
         for step in plan.steps:
             if isinstance(step, ScalarStep):
@@ -417,10 +436,10 @@ class Emitter:
 
     def scalar_step(self, op: Op) -> None:
         """A scalar operation that must happen here; the others are computed when asked for."""
-        if op.name in STATEMENTS:
+        if op.name == "tt.load" or is_view(op):
+            self.scalars[op.result] = self.element(op.result, ())
+        elif op.name in STATEMENTS:
             self.statement(op)
-        elif op.name in ("tt.load", "tt.unsplat"):
-            self.element(op.result, ())
 
     def statement(self, op: Op) -> None:
         if op.name not in STATEMENTS:
@@ -437,7 +456,7 @@ class Emitter:
             for target in ([task.target] if task.op is None else task.op.results)
         }
         for value, row_only in plan.arrays.items():
-            if value in self.arrays:
+            if value in self.arrays or value.op and value.op.name in ("scf.for", "scf.while"):
                 continue
             group = groups.get(value)
             dropped = len(group.outer) if group and row_only else 0
@@ -456,10 +475,8 @@ class Emitter:
 
     def new_array(self, value: Value, rows_dropped: int = 0) -> Array:
         """Memory for a block, for the rest of the program."""
-        element = value.element
-        count = 1
-        for extent in value.shape[rows_dropped:]:
-            count *= extent
+        element = analysis.memory_element(value)
+        count = math.prod(value.shape[rows_dropped:])
         name = self.scratch_array(ctypes.memory_type(element), f"{value.name}_block", count)
         self.arrays[value] = Array(name, element, value.shape, rows_dropped)
         return self.arrays[value]
@@ -481,5 +498,6 @@ _RESERVED = set(
     "auto break case char const continue default do double else enum extern float for goto if "
     "inline int long register restrict return short signed sizeof static struct switch typedef "
     "union unsigned void volatile while bool true false asm typeof L args main i0 i1 i2 i3 i4 i5 "
-    "i6 i7 i8 j b k r c batch width expected desired body INFINITY NAN exp log sin cos tan sqrt pow floor ceil round abs y0 y1 yn j0 j1 jn gamma".split()
+    "i6 i7 i8 j b k r c batch width expected desired body INFINITY NAN exp log sin cos tan sqrt "
+    "pow floor ceil round abs y0 y1 yn j0 j1 jn gamma".split()
 )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..ir import Op, Pointer, Tensor, Value
+from ..ir import Op, Tensor
 from ..schedule import Task
 from ..views import Index
 from . import ctypes
 from .registry import executes, lowers
 
 if TYPE_CHECKING:
-    from .emitter import Address, Emitter
+    from .emitter import Emitter
 
 
 @lowers("tt.load")
@@ -25,8 +25,8 @@ def load(em: Emitter, op: Op, index: Index) -> str:
     depth = max(
         em.depth_of(address.base, address.offset),
         em.homes.get(op, 0),
+        em.floor,
         *(em.condition_depth(c) for c in conditions),
-        0,
     )
     holds = em.holds(conditions, depth)
     if holds == "false":
@@ -91,7 +91,14 @@ def atomic_rmw(em: Emitter, op: Op, task: Task | None = None) -> None:
             else:
                 em.line(f"{old} = __atomic_{call}({address}, {stored}, __ATOMIC_ACQ_REL);")
         else:
-            exchange(em, op, address, old, operand, lambda before: updated(kind, element, before, operand))
+            exchange(
+                em,
+                op,
+                address,
+                old,
+                operand,
+                lambda before: updated(kind, element, before, operand),
+            )
         lines = em.pop()
         em.block("" if holds == "true" else f"if ({holds})", lines)
     deliver_old(em, op, index, old)
@@ -177,7 +184,3 @@ def int_to_ptr(em: Emitter, op: Op, index: Index) -> str:
 def ptr_to_int(em: Emitter, op: Op, index: Index) -> str:
     address = em.address(op.operands[0], index)
     return f"(int64_t)({em.pointer_text(address)})"
-
-
-def is_pointer(value: Value) -> bool:
-    return isinstance(value.element, Pointer)

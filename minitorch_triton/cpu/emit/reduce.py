@@ -68,6 +68,7 @@ def combine(em: Emitter, op: Op, left: list[str], right: list[str]) -> list[str]
     body = op.body
     for argument, text in zip(body.arguments, left + right, strict=True):
         em.scalars[argument] = text
+        em.loaded.add(text)
     for inner in body.ops:
         em.homes[inner] = em.depth
     results = [em.element(value, ()) for value in body.terminator.operands]
@@ -183,12 +184,19 @@ def scan(em: Emitter, op: Op, task: Task) -> None:
     into_memory(em, op, first, [tuple(previous)] * len(op.results), task.index, elements)
 
 
-def into_memory(em: Emitter, op: Op, first: str, sources: list[Index], index: Index, elements) -> None:
+def into_memory(
+    em: Emitter, op: Op, first: str, sources: list[Index], index: Index, elements
+) -> None:
     """``block[index] = first ? element : combine(block[source], element)`` for each operand."""
     arrays = [em.arrays[result] for result in op.results]
     em.push()
     before = [
-        em.define("before", ctypes.variable_type(a.element), ctypes.from_memory(a.element, em.place(a, s)), em.depth)
+        em.define(
+            "before",
+            ctypes.variable_type(a.element),
+            ctypes.from_memory(a.element, em.place(a, s)),
+            em.depth,
+        )
         for a, s in zip(arrays, sources, strict=True)
     ]
     results = combine(em, op, before, elements)

@@ -140,20 +140,21 @@ MT_FN float mt_exp10_f32(float x) {
     return mt_scale_f32_(MT_FMA_f32(r, mt_poly_exp10_f32_(r), 1.0f), exponent);
 }
 
-/* With s = 2^(n - 1): exp(x) - 1 = 2 (s (exp(r) - 1) + (s - 1/2)). */
+/* With s = 2^(n - 1): exp(x) - 1 = 2 (s (exp(r) - 1) + (s - 1/2)).  The sign is that of x, also
+ * that of a zero. */
 MT_FN float mt_expm1_f32(float x) {
     const mt_reduced_f32_ a = mt_reduce_exp_f32_(MT_CLAMP_(x, -18.0f, 89.0f));
     const float p = MT_FMA_f32(a.r * a.r, mt_poly_expm1_f32_(a.r), a.r);
     const float s = mt_pow2_f32_(a.n - 1);
     const float scaled = 2.0f * MT_FMA_f32(p, s, s - 0.5f);
-    return a.n == 0 ? p : scaled;
+    return mt_copysign_f32(a.n == 0 ? p : scaled, x);
 }
 MT_FN double mt_expm1_f64(double x) {
     const mt_reduced_f64_ a = mt_reduce_exp_f64_(MT_CLAMP_(x, -38.0, 710.0));
     const double p = MT_FMA_f64(a.r * a.r, mt_poly_exp_f64_(a.r), a.r);
     const double s = mt_pow2_f64_(a.n - 1);
     const double scaled = 2.0 * MT_FMA_f64(p, s, s - 0.5);
-    return a.n == 0 ? p : scaled;
+    return mt_copysign_f64(a.n == 0 ? p : scaled, x);
 }
 
 /* 1 / (1 + exp(-x)), also where exp(-x) overflows. */
@@ -177,9 +178,11 @@ MT_FN float mt_tanh_f32(float x) {
     return mt_copysign_f32(magnitude < 0.625f ? near : far, x);
 }
 MT_FN double mt_tanh_f64(double x) {
-    const double magnitude = __builtin_fabs(x);
-    const double t = mt_expm1_f64(magnitude > 20.0 ? 40.0 : 2.0 * magnitude);
-    return mt_copysign_f64(t / (t + 2.0), x);
+    const double magnitude = __builtin_fabs(x), x2 = x * x;
+    const double near = MT_FMA_f64(magnitude * x2, mt_poly_tanh_f64_(x2), magnitude);
+    const double e = mt_exp_f64(magnitude > 20.0 ? 40.0 : 2.0 * magnitude);
+    const double far = 1.0 - 2.0 / (e + 1.0);
+    return mt_copysign_f64(magnitude < 0.625 ? near : far, x);
 }
 
 /* A polynomial below 1; above, 1 - exp of one, which loses nothing since erf > 0.84. */
@@ -443,7 +446,9 @@ MT_FN float mt_pow_f32(float x, float y) {
 
 /* ---- the C library's ---- */
 
-#define MT_LIBM1_F32_(name) MT_FN float mt_##name##_f32(float x) { return __builtin_##name##f(x); }
+/* Those of float in double, since the C library's are only good to a few ulp. */
+#define MT_LIBM1_F32_(name)                                                                      \
+    MT_FN float mt_##name##_f32(float x) { return (float)__builtin_##name(x); }
 #define MT_LIBM1_F64_(name) MT_FN double mt_##name##_f64(double x) { return __builtin_##name(x); }
 #define MT_LIBM1_(name) MT_LIBM1_F32_(name) MT_LIBM1_F64_(name)
 #define MT_LIBM2_F64_(name)                                                                      \
@@ -469,7 +474,6 @@ MT_LIBM1_F64_(acosh)
 MT_LIBM1_F64_(atanh)
 MT_LIBM1_F64_(erf)
 MT_LIBM1_(erfc)
-MT_LIBM1_F64_(cbrt)
 MT_LIBM1_(lgamma)
 MT_LIBM1_(tgamma)
 MT_LIBM1_(logb)
@@ -484,6 +488,8 @@ MT_LIBM2_(fmod)
 MT_LIBM2_(remainder)
 MT_LIBM2_(nextafter)
 
+/* glibc's cbrt misses by up to 4 ulp. */
+MT_FN double mt_cbrt_f64(double x) { return (double)__builtin_cbrtl(x); }
 MT_FN float mt_remf_f32(float x, float y) { return __builtin_fmodf(x, y); }
 MT_FN double mt_remf_f64(double x, double y) { return __builtin_fmod(x, y); }
 

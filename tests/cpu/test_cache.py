@@ -1,0 +1,409 @@
+"""The cache on disk: what is found again, what is not trusted, and what happens when it breaks."""
+
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+from minitorch_triton.cpu import binding, cache, toolchain
+
+ROOT = Path(__file__).parents[2]
+
+# Triton 3.9 complains about its own half-made CompiledKernel when it deletes it.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+# A process of its own; it does without torch, which takes seconds to import.
+SCRIPT = """
+import ctypes, types
+import triton, triton.language as tl
+import minitorch_triton.cpu as triton_cpu
+from minitorch_triton.cpu import toolchain
+triton_cpu.enable()
+compiled = []
+compile_c = toolchain.compile_c
+toolchain.compile_c = lambda *args, **kwargs: compiled.append(1) or compile_c(*args, **kwargs)
+
+@triton.jit
+def kernel(x_ptr, n, BLOCK: tl.constexpr):
+    offsets = tl.arange(0, BLOCK)
+    mask = offsets < n
+    tl.store(x_ptr + offsets, tl.load(x_ptr + offsets, mask=mask) + 1, mask=mask)
+
+memory = (ctypes.c_float * 64)()
+x = types.SimpleNamespace(
+    data_ptr=lambda: ctypes.addressof(memory), dtype=tl.float32,
+    device=types.SimpleNamespace(type="cpu"))
+print("ready", flush=True)
+kernel[(1,)](x, 64, BLOCK=64)
+assert list(memory) == [1.0] * 64
+print(len(compiled))
+"""
+
+
+@triton.jit
+def kernel(x_ptr, n, BLOCK: tl.constexpr):
+    offsets = tl.arange(0, BLOCK)
+    mask = offsets < n
+    tl.store(x_ptr + offsets, tl.load(x_ptr + offsets, mask=mask) + 1, mask=mask)
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    """An empty cache directory."""
+    path = tmp_path / "cache"
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(path))
+    # Python's temporary directories are made for pytest; the cache's parents must be private.
+    os.chmod(tmp_path, 0o700)
+    cache.is_trusted_directory.cache_clear()
+    return path
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    """How often the C compiler has been called."""
+    calls = []
+    compile_c = toolchain.compile_c
+
+    def counted(*args, **kwargs):
+        calls.append(args)
+        return compile_c(*args, **kwargs)
+
+    monkeypatch.setattr(toolchain, "compile_c", counted)
+    return calls
+
+
+def run(block=64):
+    """Run the kernel as a new process would: nothing in memory, everything on disk."""
+    kernel.device_caches.clear()
+    x = torch.zeros(64)
+    compiled = kernel[(1,)](x, 64, BLOCK=block)
+    assert x.tolist() == [1.0] * 64
+    return compiled
+
+
+def test_a_second_process_compiles_nothing(directory, compilations):
+    run()
+    assert len(compilations) == 1
+    run()
+    assert len(compilations) == 1
+
+
+def test_options_without_effect_share_the_machine_code(directory, compilations):
+    x = torch.zeros(64)
+    for warps in (1, 2, 4):
+        kernel[(1,)](x, 64, BLOCK=64, num_warps=warps)
+    assert len(compilations) == 1
+
+
+@pytest.mark.parametrize("part", ["processor", "sources_hash", "compiler_version", "FLAGS"])
+def test_the_key_holds_all_that_shapes_the_code(directory, compilations, monkeypatch, part):
+    run()
+    changed = (*toolchain.FLAGS, "-g0") if part == "FLAGS" else lambda: "something else"
+    monkeypatch.setattr(toolchain, part, changed)
+    toolchain.fingerprint.cache_clear()
+    run()
+    monkeypatch.undo()
+    toolchain.fingerprint.cache_clear()
+    assert len(compilations) == 2
+
+
+def test_the_key_holds_the_installed_triton(monkeypatch):
+    before = cache.triton_version()
+    cache.triton_version.cache_clear()
+    monkeypatch.setattr(triton, "__version__", "0.0")
+    assert cache.triton_version() != before
+    cache.triton_version.cache_clear()
+
+
+def test_always_compile(directory, compilations, monkeypatch):
+    run()
+    monkeypatch.setenv("TRITON_ALWAYS_COMPILE", "1")
+    run()
+    assert len(compilations) == 2
+
+
+def test_only_binaries_stored(directory, compilations, monkeypatch):
+    monkeypatch.setenv("TRITON_STORE_BINARY_ONLY", "1")
+    run()
+    run()
+
+
+def test_a_warm_start_is_quick(directory):
+    run()
+    times = []
+    for _ in range(9):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    assert sorted(times)[4] < 0.02  # 5 ms, with room for a busy machine
+
+
+# ---- Damage --------------------------------------------------------------------------------------
+
+
+def entry_files(directory, pattern):
+    files = list(directory.glob(f"*/{pattern}"))
+    assert files
+    return files
+
+
+def replace(path, data):
+    """Put other bytes into a file, leaving alone the old ones, which may be mapped as a library."""
+    path.unlink()
+    path.write_bytes(data)
+
+
+def flip_a_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    replace(path, bytes(data))
+
+
+def make_a_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES = {
+    "empty": lambda path: replace(path, b""),
+    "cut short": lambda path: replace(path, path.read_bytes()[:-9]),
+    "one bit": flip_a_bit,
+    "missing": lambda path: path.unlink(),
+    "a directory": make_a_directory,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Triton's cache is of no use")
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("pattern", ["*.so", "kernel.json", "__grp__*", "*"])
+def test_a_damaged_entry_means_a_recompile(directory, pattern, damage):
+    run()
+    for path in entry_files(directory, pattern):
+        DAMAGES[damage](path)
+    run()
+    run()
+
+
+def test_a_repaired_entry_serves_again(directory, compilations):
+    run()
+    for path in entry_files(directory, "*.so"):
+        replace(path, b"\x7fELF")
+    run()
+    assert len(compilations) == 2
+    run()
+    assert len(compilations) == 2
+
+
+def test_a_foreign_library_with_a_valid_name_is_not_loaded(directory):
+    run()
+    mark = directory.parent / "loaded"
+    foreign = toolchain.compile_c(
+        f"""
+        #include <fcntl.h>
+        __attribute__((constructor)) static void init(void) {{ open("{mark}", O_CREAT, 0600); }}
+        """
+    )
+    for path in entry_files(directory, "*.so"):
+        replace(path, foreign)
+    run()
+    assert not mark.exists()
+
+
+# ---- Trust ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["file", "entry", "directory", "parent"])
+def test_what_others_can_write_is_not_loaded(directory, compilations, level):
+    run()
+    for file in entry_files(directory, "*.so"):
+        levels = {"file": file, "entry": file.parent, "directory": directory,
+                  "parent": directory.parent}  # fmt: skip
+        path = levels[level]
+        path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IWOTH)
+    cache.is_trusted_directory.cache_clear()
+    if level == "file":
+        run()  # which replaces the file
+    else:
+        with pytest.warns(RuntimeWarning, match="another user can put files"):
+            run()
+    assert len(compilations) == 2
+
+
+def test_a_sticky_directory_is_as_good_as_a_private_one(directory, compilations):
+    run()
+    directory.chmod(0o1777)
+    cache.is_trusted_directory.cache_clear()
+    run()
+    assert len(compilations) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file to another user takes root")
+def test_what_belongs_to_another_user_is_not_loaded(directory, compilations):
+    run()
+    for file in entry_files(directory, "*.so"):
+        os.chown(file, 12345, 12345)
+    run()
+    assert len(compilations) == 2
+
+
+def test_a_link_is_judged_by_where_it_leads(tmp_path):
+    os.chmod(tmp_path, 0o700)
+    open_directory = tmp_path / "open"
+    open_directory.mkdir()
+    open_directory.chmod(0o777)
+    (open_directory / "file.so").write_bytes(b"")
+    (tmp_path / "link.so").symlink_to(open_directory / "file.so")
+    cache.is_trusted_directory.cache_clear()
+    with pytest.raises(cache.UntrustedDirectoryError):
+        cache.check(str(tmp_path / "link.so"))
+
+
+# ---- A cache that cannot be written --------------------------------------------------------------
+
+
+def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch, compilations):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match="compiles its kernels again"):
+            run()
+    assert len(compilations) == 2
+    assert os.environ["TRITON_CACHE_DIR"] == str(tmp_path / "file" / "cache")
+
+
+def test_a_read_only_cache_serves_what_it_holds(directory, compilations, monkeypatch):
+    run()
+    # Permissions do not stop root, so writing fails by hand.
+    manager = triton.runtime.cache.FileCacheManager
+
+    def put(self, data, filename, binary=True):
+        if str(self.cache_dir).startswith(str(directory)):
+            raise PermissionError(13, "read-only", filename)
+        return original(self, data, filename, binary)
+
+    original = manager.put
+    monkeypatch.setattr(manager, "put", put)
+    run()
+    assert len(compilations) == 1
+    with pytest.warns(RuntimeWarning, match="read-only"):
+        run(block=128)
+    assert len(compilations) == 2
+
+
+def test_no_temporary_files_are_left(directory, tmp_path, monkeypatch):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir(mode=0o700)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    run()
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/dev/null/cache")
+    with pytest.warns(RuntimeWarning, match="/dev/null"):
+        run()
+    assert not list(temporary.iterdir())
+
+
+# ---- Many processes ------------------------------------------------------------------------------
+
+
+def start(script, directory):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TRITON_CACHE_DIR": str(directory)}
+    return subprocess.Popen(
+        [sys.executable, str(script)], env=environment, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def test_eight_processes_on_a_cold_cache(script, directory):
+    processes = [start(script, directory) for _ in range(8)]
+    for process in processes:
+        _, messages = process.communicate(timeout=300)
+        assert process.returncode == 0, messages
+    process = start(script, directory)
+    output, messages = process.communicate(timeout=100)
+    assert process.returncode == 0, messages
+    assert output.split() == ["ready", "0"]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05, 0.15, 0.3])
+def test_a_kill_at_any_moment(script, directory, delay):
+    process = start(script, directory)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    again = start(script, directory)
+    _, messages = again.communicate(timeout=100)
+    assert again.returncode == 0, messages
+
+
+def test_an_interrupt_during_a_compilation(script, directory, tmp_path):
+    slow = tmp_path / "slow-cc"
+    compiler = shutil.which("gcc") or toolchain.find_compiler()[0]
+    slow.write_text(
+        f'#!/bin/sh\ncase "$*" in *--version*) exec {compiler} --version;; esac\nsleep 30\n'
+    )
+    slow.chmod(0o700)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TRITON_CACHE_DIR": str(directory),
+                   "CC": str(slow)}  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, str(script)], env=environment, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=10)
+    assert process.returncode != 0
+    assert "KeyboardInterrupt" in messages
+
+
+# ---- The entries themselves ----------------------------------------------------------------------
+
+
+def test_an_entry_holds_every_stage(directory):
+    compiled = run()
+    names = {Path(name).suffix for name in compiled.metadata_group}
+    assert {".ttir", ".c", ".so", ".json"} <= names
+    metadata = json.loads(
+        Path(next(p for n, p in compiled.metadata_group.items() if n.endswith(".json"))).read_text()
+    )
+    assert metadata["target"]["backend"] == "cpu"
+
+
+def test_a_seal_is_a_digest_of_the_code(tmp_path):
+    os.chmod(tmp_path, 0o700)
+    path = tmp_path / "x.so"
+    path.write_bytes(cache.seal(b"code"))
+    assert cache.check(str(path)) == cache.seal(b"code")
+    path.write_bytes(cache.seal(b"code")[:-1] + b"?")
+    with pytest.raises(cache.BadEntryError, match="damaged"):
+        cache.check(str(path))
+    with pytest.raises(cache.BadEntryError):
+        cache.check(str(tmp_path / "nothing.so"))
+
+
+def test_errors_of_the_compiler_are_not_taken_for_a_broken_cache(directory, compilations):
+    @triton.jit
+    def wrong(x_ptr):
+        tl.static_assert(False, "never right")
+
+    with pytest.raises(triton.CompilationError):
+        wrong[(1,)](torch.zeros(1))
+    assert not compilations
+    assert not wrong.device_caches[binding.DEVICE][0]

@@ -1,0 +1,211 @@
+"""The matrix product micro-kernels of mt_gemm.h, called directly, against torch in float64."""
+
+import ctypes
+import functools
+import itertools
+
+import pytest
+import torch
+
+from minitorch_triton.cpu import toolchain
+
+TYPES = {  # name in mt_gemm.h: (C types of operand and accumulator, their torch dtypes)
+    "f32": ("float", "float", torch.float32, torch.float32),
+    "f64": ("double", "double", torch.float64, torch.float64),
+    "bf16f32": ("uint16_t", "float", torch.bfloat16, torch.float32),
+    "f16f32": ("uint16_t", "float", torch.float16, torch.float32),
+    "i8i32": ("int8_t", "int32_t", torch.int8, torch.int32),
+}
+ARGUMENTS = "M, N, K, A, a_rs, a_cs, B, b_rs, b_cs, C, ldc, scratch"
+SOURCE = """
+#define MT_GEMM_{define}
+#include "mt_gemm.h"
+#define EXPORT __attribute__((visibility("default")))
+EXPORT int64_t scratch_size(int64_t M, int64_t N, int64_t K) {{
+  return mt_gemm_{name}_scratch(M, N, K);
+}}
+#define PARAMETERS int64_t M, int64_t N, int64_t K, {operand} *A, int64_t a_rs, int64_t a_cs, \\
+    {operand} *B, int64_t b_rs, int64_t b_cs, {accumulator} *C, int64_t ldc, {accumulator} *scratch
+EXPORT void add(PARAMETERS) {{ mt_gemm_{name}({arguments}); }}
+EXPORT void set(PARAMETERS) {{ mt_gemm_{name}_set({arguments}); }}
+"""
+GUARD = 77
+
+
+def source(name):
+    operand, accumulator, *_ = TYPES[name]
+    return SOURCE.format(
+        define=name.upper(), name=name, operand=operand, accumulator=accumulator,
+        arguments=ARGUMENTS,
+    )  # fmt: skip
+
+
+@functools.cache
+def library(directory, name, flags=()):
+    path = directory / f"{name}{''.join(flags)}.so"
+    path.write_bytes(toolchain.compile_c(source(name), name=f"gemm_{name}", flags=flags))
+    lib = ctypes.CDLL(str(path))
+    size, pointer = ctypes.c_int64, ctypes.c_void_p
+    lib.scratch_size.restype = size
+    lib.scratch_size.argtypes = [size] * 3
+    for function in (lib.add, lib.set):
+        function.restype = None
+        function.argtypes = [
+            *[size] * 3, pointer, size, size, pointer, size, size, pointer, size, pointer
+        ]  # fmt: skip
+    return lib
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The references are too small to be worth waking threads for."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory):
+    return tmp_path_factory.mktemp("gemm")
+
+
+def product(lib, a, b, c, kind="add"):
+    """Run the product on torch tensors; a write beyond the scratch memory fails."""
+    (m, k), n = a.shape, b.shape[1]
+    size = lib.scratch_size(m, n, k)
+    memory = torch.full((size + 64,), GUARD, dtype=c.dtype)
+    start = -memory.data_ptr() % 64 // c.element_size()
+    scratch = memory[start:]
+    getattr(lib, kind)(m, n, k, a.data_ptr(), *a.stride(), b.data_ptr(), *b.stride(),
+                       c.data_ptr(), c.stride(0), scratch.data_ptr())  # fmt: skip
+    assert (scratch[size:] == GUARD).all(), "wrote beyond its scratch memory"
+
+
+def random_matrix(rows, columns, dtype, layout):
+    """Row-major, column-major, neither, or with a row that is broadcast."""
+    shape = {
+        "rows": (rows, columns), "columns": (columns, rows), "strided": (2 * rows, 3 * columns),
+        "broadcast": (1, columns),
+    }[layout]  # fmt: skip
+    if dtype.is_floating_point:
+        x = torch.randn(shape, dtype=torch.float64).to(dtype)
+    else:
+        x = torch.randint(-128, 128, shape, dtype=dtype)
+    if layout == "columns":
+        return x.T
+    if layout == "strided":
+        return x[::2, ::3]
+    return x.expand(rows, columns)
+
+
+def check(name, lib, m, n, k, a_layout, b_layout, padding):
+    *_, dtype, accumulator = TYPES[name]
+    a, b = random_matrix(m, k, dtype, a_layout), random_matrix(k, n, dtype, b_layout)
+    expected = a.double() @ b.double()
+    # A row and columns beyond C must stay as they are.
+    c = torch.full((m + 1, n + padding), GUARD, dtype=accumulator)
+    outside = torch.ones_like(c, dtype=torch.bool)
+    outside[:m, :n] = False
+    # Each of k products and sums rounds once: |error| <= k u sum |a b|, at first order.
+    unit = torch.finfo(accumulator).eps / 2 if accumulator.is_floating_point else 0.0
+    bound = (k + 1) * unit * (a.double().abs() @ b.double().abs() + GUARD)
+    for kind, start in (("add", GUARD), ("set", 0)):
+        c.fill_(GUARD)
+        product(lib, a, b, c, kind)
+        assert ((c[:m, :n].double() - expected - start).abs() <= bound).all()
+        assert (c[outside] == GUARD).all()
+
+
+SHAPES = [(1, 1, 1), (6, 16, 8), (5, 10, 33), (64, 128, 784), (13, 17, 500), (128, 10, 256),
+          (7, 1, 40), (1, 40, 40), (300, 33, 20), (2, 50, 3), (100, 72, 512), (11, 23, 17)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_layouts(directory, name):
+    lib = library(directory, name)
+    layouts = ("rows", "columns", "strided", "broadcast")
+    shapes = SHAPES if name == "f32" else SHAPES[1::3]
+    for shape, a_layout, b_layout in itertools.product(shapes, layouts, layouts):
+        check(name, lib, *shape, a_layout, b_layout, padding=sum(shape) % 3)
+
+
+@pytest.mark.parametrize("name", ["f32", "i8i32"])
+def test_every_small_size(directory, name):
+    lib = library(directory, name)
+    for m, n, k in itertools.product(range(1, 20), (1, 8, 9, 16, 17, 35), (1, 9)):
+        check(name, lib, m, n, k, "rows", "columns", padding=1)
+        check(name, lib, m, n, k, "columns", "rows", padding=1)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_without_avx(directory, name):
+    if toolchain.target_flags() != ("-march=native",):
+        pytest.skip("only x86 has more than one width of vectors here")
+    lib = library(directory, name, ("-mno-avx",))
+    for shape, a_layout, b_layout in itertools.product(
+        SHAPES[1:6], ("rows", "columns"), ("rows", "columns")
+    ):
+        check(name, lib, *shape, a_layout, b_layout, padding=2)
+
+
+def test_avx512_compiles():
+    if toolchain.target_flags() != ("-march=native",):
+        pytest.skip("AVX-512 is a part of x86")
+    for name in TYPES:
+        assert toolchain.compile_c(source(name), flags=("-march=skylake-avx512",))
+
+
+@pytest.mark.parametrize("name", ["bf16f32", "f16f32"])
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+def test_every_half_is_converted_exactly(directory, name, layout):
+    *_, dtype, _ = TYPES[name]
+    every = torch.arange(-(2**15), 2**15).to(torch.int16).view(dtype)
+    lib = library(directory, name)
+    one, c = torch.ones(1, 1, dtype=dtype), torch.empty(256, 256)
+    for values in (every.view(256, 256), every.view(256, 256).T):
+        # Each as an operand on the left and on the right of a product with the identity.
+        a = values if layout == "rows" else values.T
+        finite = torch.where(a.isfinite(), a, torch.zeros_like(a))
+        for left, right in ((finite, torch.eye(256, dtype=dtype)),
+                            (torch.eye(256, dtype=dtype), finite)):  # fmt: skip
+            product(lib, left, right, c, "set")
+            assert torch.equal(c, finite.float())
+        line = torch.empty(256, 1)
+        for column in range(256):
+            product(lib, a[:, column : column + 1], one, line, "set")
+            assert torch.equal(line.nan_to_num(), a[:, column : column + 1].float().nan_to_num())
+            assert torch.equal(line.isnan(), a[:, column : column + 1].isnan())
+
+
+def test_what_lies_beside_an_operand_does_not_matter(directory):
+    lib = library(directory, "f32")
+    for m, n, k in SHAPES:
+        a = torch.full((m + 1, k + 1), float("nan"))
+        b = torch.full((k + 1, n + 1), float("nan"))
+        a[:m, :k], b[:k, :n] = torch.randn(m, k), torch.randn(k, n)
+        for left, right in itertools.product(
+            (a[:m, :k], a.T.contiguous().T[:m, :k]), (b[:k, :n], b.T.contiguous().T[:k, :n])
+        ):
+            c = torch.empty(m, n)
+            product(lib, left, right, c, "set")
+            bound = (k + 1) * torch.finfo(torch.float32).eps * (left.abs() @ right.abs())
+            assert ((c - left.double() @ right.double()).abs() <= bound).all()
+
+
+def test_integers_wrap(directory):
+    lib = library(directory, "i8i32")
+    k = 2**17 + 1
+    a, c = torch.full((1, k), -128, dtype=torch.int8), torch.empty(1, 1, dtype=torch.int32)
+    product(lib, a, a.T, c, "set")
+    assert c.item() == (k * 128 * 128 + 2**31) % 2**32 - 2**31
+
+
+@pytest.mark.parametrize("kind", ["add", "set"])
+def test_empty(directory, kind):
+    lib = library(directory, "f32")
+    c = torch.full((3, 5), 7.0)
+    product(lib, torch.empty(3, 0), torch.empty(0, 5), c, kind)
+    assert (c == (7.0 if kind == "add" else 0.0)).all()
+    product(lib, torch.empty(0, 2), torch.empty(2, 5), c, "add")
+    product(lib, torch.empty(3, 2), torch.empty(2, 0), c[:, :0], "add")

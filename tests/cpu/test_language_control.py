@@ -1,0 +1,209 @@
+"""Control flow: loops, branches, returns, nested functions, grids."""
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def loop_over_blocks(x, out, n, BLOCK: tl.constexpr):
+    """Sum and maximum of a row with carried blocks and an advancing pointer."""
+    i = tl.arange(0, BLOCK)
+    total = tl.zeros((BLOCK,), tl.float32)
+    largest = tl.full((BLOCK,), -float("inf"), tl.float32)
+    pointers = x + tl.program_id(0) * n + i
+    for start in range(0, n, BLOCK):
+        mask = start + i < n
+        total += tl.load(pointers, mask=mask, other=0.0)
+        largest = tl.maximum(largest, tl.load(pointers, mask=mask, other=-float("inf")))
+        pointers += BLOCK
+    tl.store(out + tl.program_id(0) * 2, tl.sum(total, 0))
+    tl.store(out + tl.program_id(0) * 2 + 1, tl.max(largest, 0))
+
+
+@pytest.mark.parametrize("n", [1, 31, 32, 100])
+def test_loop_over_blocks(n):
+    x = torch.randn(3, n)
+    out = torch.zeros(3, 2)
+    loop_over_blocks[(3,)](x, out, n, BLOCK=32)
+    expected = torch.stack([x.sum(1), x.amax(1)], 1)
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
+
+
+@triton.jit
+def fibonacci(out, n):
+    """Scalars that swap places, and a block that depends on its neighbour in the swap."""
+    a, b = 0, 1
+    u = tl.zeros((4,), tl.int32)
+    v = tl.full((4,), 1, tl.int32)
+    for _ in range(n):
+        a, b = b, a + b
+        u, v = v, u + v
+    tl.store(out, a)
+    tl.store(out + 1 + tl.arange(0, 4), u)
+
+
+def test_carried_values_change_all_at_once():
+    out = torch.zeros(5, dtype=torch.int32)
+    fibonacci[(1,)](out, 10)
+    assert out.tolist() == [55] * 5
+
+
+@triton.jit
+def collatz(x, out, n, BLOCK: tl.constexpr):
+    """Steps to 1, with a while loop on blocks and a scalar condition."""
+    i = tl.arange(0, BLOCK)
+    v = tl.load(x + i, mask=i < n, other=1)
+    steps = tl.zeros((BLOCK,), tl.int32)
+    left = tl.max((v != 1).to(tl.int32), 0)
+    while left > 0:
+        going = v != 1
+        steps += going.to(tl.int32)
+        v = tl.where(going, tl.where(v % 2 == 0, v // 2, 3 * v + 1), v)
+        left = tl.max((v != 1).to(tl.int32), 0)
+    tl.store(out + i, steps, mask=i < n)
+
+
+def test_while():
+    def steps(v):
+        count = 0
+        while v != 1:
+            v, count = (v // 2 if v % 2 == 0 else 3 * v + 1), count + 1
+        return count
+
+    x = torch.arange(1, 28, dtype=torch.int32)
+    out = torch.zeros(27, dtype=torch.int32)
+    collatz[(1,)](x, out, 27, BLOCK=32)
+    assert out.tolist() == [steps(v) for v in x.tolist()]
+
+
+@triton.jit
+def branches(x, out, threshold, BLOCK: tl.constexpr):
+    pid = tl.program_id(0)
+    i = pid * BLOCK + tl.arange(0, BLOCK)
+    v = tl.load(x + i)
+    scale = 1.0
+    if pid > threshold:
+        v = tl.exp(v)
+        scale = 2.0
+    elif pid == threshold:
+        v = -v
+    tl.store(out + i, v * scale)
+
+
+def test_if_with_blocks_and_scalars():
+    x = torch.randn(4, 16)
+    out = torch.zeros(4, 16)
+    branches[(4,)](x, out, 1, BLOCK=16)
+    expected = torch.stack([x[0], -x[1], 2 * x[2].exp(), 2 * x[3].exp()])
+    torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6)
+
+
+@triton.jit
+def early_return(x, out, n, BLOCK: tl.constexpr):
+    pid = tl.program_id(0)
+    i = pid * BLOCK + tl.arange(0, BLOCK)
+    v = tl.load(x + i)
+    if pid >= n:
+        return
+    if pid == 1:
+        tl.store(out + i, -v)
+        return
+    tl.store(out + i, v)
+
+
+def test_return_inside_if():
+    x = torch.randn(4, 16)
+    out = torch.zeros(4, 16)
+    early_return[(4,)](x, out, 3, BLOCK=16)
+    assert torch.equal(out, torch.stack([x[0], -x[1], x[2], torch.zeros(16)]))
+
+
+@triton.jit
+def square(v):
+    return v * v
+
+
+@triton.jit
+def sum_and_squares(v):
+    return v + v, square(v)
+
+
+@triton.jit
+def nested(x, out, STEPS: tl.constexpr):
+    i = tl.arange(0, 16)
+    v = tl.load(x + i)
+    for step in tl.static_range(STEPS):
+        a, b = sum_and_squares(v)
+        v = a - b * (step + 1)
+    for _ in range(2):
+        for k in range(3):
+            v += k
+    tl.store(out + i, v)
+
+
+def test_nested_functions_and_loops():
+    x = torch.rand(16)
+    out = torch.zeros(16)
+    nested[(1,)](x, out, STEPS=2)
+    v = x
+    for step in range(2):
+        v = v + v - v * v * (step + 1)
+    torch.testing.assert_close(out, v + 6, rtol=1e-6, atol=1e-6)
+
+
+@triton.jit
+def where_am_i(out):
+    x, y, z = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    row = (z * tl.num_programs(1) + y) * tl.num_programs(0) + x
+    tl.store(out + row, x + 10 * y + 100 * z)
+
+
+def test_grid_of_three_dimensions():
+    out = torch.zeros(4, 3, 2, dtype=torch.int32)
+    where_am_i[(2, 3, 4)](out)
+    z, y, x = torch.meshgrid(torch.arange(4), torch.arange(3), torch.arange(2), indexing="ij")
+    assert torch.equal(out.long(), x + 10 * y + 100 * z)
+
+
+@triton.jit
+def countdown(out, n):
+    total = 0
+    for i in range(n, 0, -2):
+        total += i
+    tl.store(out, total)
+
+
+def test_range_with_a_negative_step():
+    out = torch.zeros(1, dtype=torch.int32)
+    countdown[(1,)](out, 9)
+    assert out.item() == 9 + 7 + 5 + 3 + 1
+
+
+@triton.jit
+def must_be_positive(x, BLOCK: tl.constexpr):
+    v = tl.load(x + tl.arange(0, BLOCK))
+    tl.device_assert(v > 0, "not positive")
+
+
+def test_device_assert_fails_the_launch(capfd):
+    must_be_positive[(1,)](torch.ones(8), BLOCK=8, debug=True)
+    with pytest.raises(RuntimeError):
+        must_be_positive[(1,)](torch.zeros(8), BLOCK=8, debug=True)
+    assert "not positive" in capfd.readouterr().err
+
+
+@triton.jit
+def show(x):
+    tl.device_print("value", tl.load(x + tl.arange(0, 2)))
+
+
+def test_device_print_names_the_program(capfd):
+    show[(2,)](torch.tensor([1.5, -2.0]))
+    lines = capfd.readouterr().out.splitlines()
+    assert sorted(lines) == sorted(
+        f"pid ({p}, 0, 0) idx ({i})  value: {v}"
+        for p in (0, 1)
+        for i, v in enumerate(["1.500000", "-2.000000"])
+    )

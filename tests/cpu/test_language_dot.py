@@ -1,0 +1,135 @@
+"""Products of blocks: types, shapes, masks, accumulators, batches."""
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def multiply_blocks(a, b, out, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    x = tl.load(a + m[:, None] * K + k[None, :])
+    y = tl.load(b + k[:, None] * N + n[None, :])
+    z = tl.dot(x, y, input_precision="ieee")
+    tl.store(out + m[:, None] * N + n[None, :], z.to(out.dtype.element_ty))
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 16), (64, 32, 128), (2, 4, 8), (1, 16, 4)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_types_and_sizes(dtype, shape):
+    m, n, k = shape
+    a, b = torch.randn(m, k).to(dtype), torch.randn(k, n).to(dtype)
+    accumulator = torch.float64 if dtype == torch.float64 else torch.float32
+    out = torch.zeros(m, n, dtype=accumulator)
+    multiply_blocks[(1,)](a, b, out, m, n, k)
+    expected = (a.double() @ b.double()).to(accumulator)
+    # K products of size 1 summed in another order.
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=k * 2**-22)
+
+
+def test_integers():
+    a = torch.randint(-128, 127, (16, 32), dtype=torch.int8)
+    b = torch.randint(-128, 127, (32, 16), dtype=torch.int8)
+    out = torch.zeros(16, 16, dtype=torch.int32)
+    multiply_blocks[(1,)](a, b, out, 16, 16, 32)
+    assert torch.equal(out, (a.long() @ b.long()).int())
+
+
+@triton.jit
+def matmul(
+    a, b, out, M, N, K, sam, sak, sbk, sbn,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, HOW: tl.constexpr,
+):  # fmt: skip
+    m = tl.program_id(0) * BM + tl.arange(0, BM)
+    n = tl.program_id(1) * BN + tl.arange(0, BN)
+    k = tl.arange(0, BK)
+    acc = tl.zeros((BM, BN), tl.float32)
+    if HOW == "ones":
+        acc += 1
+    pa = a + m[:, None] * sam + k[None, :] * sak
+    pb = b + k[:, None] * sbk + n[None, :] * sbn
+    for start in range(0, K, BK):
+        left = K - start
+        x = tl.load(pa, mask=(m[:, None] < M) & (k[None, :] < left), other=0.0)
+        y = tl.load(pb, mask=(k[:, None] < left) & (n[None, :] < N), other=0.0)
+        if HOW == "computed":
+            x = tl.maximum(x, 0.0)
+        if HOW == "plus":
+            acc += tl.dot(x, y)
+        elif HOW == "scaled":
+            acc = tl.dot(x, y, acc * 0.5)
+        else:
+            acc = tl.dot(x, y, acc)
+        pa += BK * sak
+        pb += BK * sbk
+    if HOW == "row sum":
+        acc += tl.sum(acc, 1)[:, None]
+    mask = (m[:, None] < M) & (n[None, :] < N)
+    tl.store(out + m[:, None] * N + n[None, :], acc, mask=mask)
+
+
+def expected_product(a, b, how, block_k):
+    if how == "computed":
+        a = a.clamp(min=0)
+    if how == "scaled":
+        total = torch.zeros(a.shape[0], b.shape[1])
+        for start in range(0, a.shape[1], block_k):
+            total = total * 0.5 + a[:, start : start + block_k] @ b[start : start + block_k]
+        return total
+    product = a @ b
+    if how == "ones":
+        return product + 1
+    return product + product.sum(1, keepdim=True) if how == "row sum" else product
+
+
+@pytest.mark.parametrize("how", ["accumulate", "plus", "scaled", "ones", "computed", "row sum"])
+@pytest.mark.parametrize("shape", [(32, 32, 32), (50, 20, 70)])
+def test_loop_over_k(shape, how):
+    m, n, k = shape
+    a, b = torch.randn(m, k), torch.randn(k, n)
+    out = torch.zeros(m, n)
+    grid = (triton.cdiv(m, 32), triton.cdiv(n, 32))
+    matmul[grid](a, b, out, m, n, k, *a.stride(), *b.stride(), BM=32, BN=32, BK=16, HOW=how)
+    expected = expected_product(a, b, how, 16)
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("transposed", ["a", "b", "both"])
+def test_transposed_operands(transposed):
+    a = torch.randn(70, 50).T if transposed in ("a", "both") else torch.randn(50, 70)
+    b = torch.randn(20, 70).T if transposed in ("b", "both") else torch.randn(70, 20)
+    out = torch.zeros(50, 20)
+    strides = *a.stride(), *b.stride()
+    matmul[(2, 1)](a, b, out, 50, 20, 70, *strides, BM=32, BN=32, BK=16, HOW="accumulate")
+    torch.testing.assert_close(out, a @ b, rtol=1e-4, atol=1e-4)
+
+
+@triton.jit
+def batched(a, b, out, B: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    i = tl.arange(0, B)[:, None, None]
+    m, n = tl.arange(0, M)[None, :, None], tl.arange(0, N)[None, None, :]
+    x = tl.load(a + (i * M + m) * K + tl.arange(0, K)[None, None, :])
+    y = tl.load(b + (i * K + tl.arange(0, K)[None, :, None]) * N + n)
+    tl.store(out + (i * M + m) * N + n, tl.dot(x, y))
+
+
+def test_batched_product():
+    a, b = torch.randn(4, 16, 32), torch.randn(4, 32, 16)
+    out = torch.zeros(4, 16, 16)
+    batched[(1,)](a, b, out, 4, 16, 16, 32)
+    torch.testing.assert_close(out, a @ b, rtol=1e-4, atol=1e-4)
+
+
+@triton.jit
+def transposed_block(a, out, M: tl.constexpr, K: tl.constexpr):
+    m, k = tl.arange(0, M), tl.arange(0, K)
+    x = tl.load(a + m[:, None] * K + k[None, :])
+    tl.store(out + m[:, None] * M + m[None, :], tl.dot(x, tl.trans(x)))
+
+
+def test_product_with_its_own_transpose():
+    a = torch.randn(32, 16)
+    out = torch.zeros(32, 32)
+    transposed_block[(1,)](a, out, 32, 16)
+    torch.testing.assert_close(out, a @ a.T, rtol=1e-4, atol=1e-4)
