@@ -24,6 +24,10 @@ class Parameter(Tensor):
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True):
         if data is None:
             data = make((0,), None, torch.get_default_dtype(), None, False)
+        if requires_grad and not data.is_floating_point():
+            raise RuntimeError(
+                "Only Tensors of floating point and complex dtype can require gradients"
+            )
         super().__init__(data.storage, data.layout, data.offset)
         self.requires_grad = requires_grad
 
