@@ -929,7 +929,11 @@ def tensor(
     else:
         if device is None and isinstance(data, torch.Tensor):
             device = data.device
-        made = torch.tensor(_plain(data), dtype=dtype, device=creation.resolve_device(device))
+        device = creation.resolve_device(device)
+        if isinstance(data, torch.Tensor):
+            made = data.detach().to(device, dtype, copy=True)
+        else:
+            made = torch.tensor(_plain(data), dtype=dtype, device=device)
         y = Tensor.from_torch_memory(made, shared=False)
     return creation.with_grad(y, requires_grad)
 
