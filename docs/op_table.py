@@ -52,6 +52,7 @@ def long_table():
         ]
         lines += ["|---|---|---|"]
         for _, name, summary, differentiable in rows:
+            summary = summary.replace("|", r"\|").replace("*", r"\*")
             lines.append(f"| `{name}` | {summary} | {'yes' if differentiable else 'no'} |")
     return "\n".join(lines) + "\n"
 
