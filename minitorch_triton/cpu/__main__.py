@@ -36,6 +36,10 @@ def main() -> int:
     try:
         for text in explain(options.kernel, options.arguments, tuple(options.stage or STAGES)):
             print(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; nothing can be flushed at exit either.
+        sys.stdout = None
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

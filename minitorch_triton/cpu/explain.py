@@ -112,7 +112,7 @@ def _describe_step(step: Step) -> Iterator[str]:
         yield f"  {'once' if stage.extent is None else f'loop j < {stage.extent}'}:"
         for task in stage.tasks:
             if task.op is None:
-                yield f"    keep a block of {'x'.join(map(str, task.shape))}"
+                yield f"    compute {task.value.name} into memory"
             else:
                 yield f"    {task.op.name} {_place(task.op)}"
 
@@ -125,7 +125,8 @@ def describe_plan(plan: Plan) -> str:
     """The loop plan of one block, a line for each step."""
     lines = [line for step in plan.steps for line in _describe_step(step)]
     for value, one_row in plan.arrays.items():
-        lines.append(f"in memory: {value.type}" + ", one row at a time" * one_row)
+        shape = "x".join(map(str, value.shape))
+        lines.append(f"in memory: {value.name}, {shape}" + ", one row at a time" * one_row)
     return "\n".join(lines)
 
 

@@ -332,7 +332,7 @@ class _Parser:
     def generic(self, op: Op) -> list[Type]:
         """Everything up to the types, in any order: operands, words, attributes, regions."""
         self.scopes.append({})
-        while not self.at(":") and not self.ended():
+        while not self.ended() and not self.at(":"):
             if self.at("%"):
                 op.operands.append(self.use())
             elif self.accept("<{"):

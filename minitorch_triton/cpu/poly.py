@@ -110,6 +110,8 @@ class Poly:
         ``(64*i + j) / 64`` is ``i`` when ``j < 64`` is known; where nothing is known the results
         are C expressions taken as symbols.
         """
+        if self.value is not None:
+            return Poly.constant(self.value // divisor), Poly.constant(self.value % divisor)
         whole = Poly.of({m: c // divisor for m, c in self.terms if c % divisor == 0})
         rest = self - whole.scaled(divisor)
         bounds = rest.range(extents)

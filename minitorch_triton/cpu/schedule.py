@@ -44,6 +44,7 @@ class Task:
     target: Value | None = None
     index: Index = ()
     loads: dict[tuple[Op, Index], None] = field(default_factory=dict)
+    reads: set[Value] = field(default_factory=set)  # blocks in memory that it reads
 
     @property
     def operands(self) -> list[Value]:
@@ -402,7 +403,11 @@ class _Planner:
         if op is None or not isinstance(value.type, Tensor) or not analysis.is_lazy(value):
             return []
         if is_view(op):
-            return [(op.operands[0], source_index(op, index, extents))]
+            source = source_index(op, index, extents)
+            divided = any("/" in symbol for position in source for symbol in position.symbols)
+            if divided and not analysis.is_address(op.operands[0]):
+                self.require(op.operands[0])
+            return [(op.operands[0], source)]
         if op.name == "tt.join":
             return [(operand, index[:-1]) for operand in op.operands]
         if op.name == "tt.split":
@@ -431,6 +436,8 @@ class _Planner:
             if (value, index) in seen or not isinstance(value.type, Tensor):
                 continue
             seen.add((value, index))
+            if value in self.memory or value in self.produced:
+                task.reads.add(value)
             if value in self.memory:
                 continue
             if value in self.produced:

@@ -353,10 +353,11 @@ def test_a_kill_at_any_moment(script, directory, delay):
 
 
 def test_an_interrupt_during_a_compilation(script, directory, tmp_path):
-    slow = tmp_path / "slow-cc"
+    slow, started = tmp_path / "slow-cc", tmp_path / "started"
     compiler = shutil.which("gcc") or toolchain.find_compiler()[0]
     slow.write_text(
-        f'#!/bin/sh\ncase "$*" in *--version*) exec {compiler} --version;; esac\nsleep 30\n'
+        f'#!/bin/sh\ncase "$*" in *--version*) exec {compiler} --version;; esac\n'
+        f"touch {started}\nsleep 60\n"
     )
     slow.chmod(0o700)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TRITON_CACHE_DIR": str(directory),
@@ -365,8 +366,9 @@ def test_an_interrupt_during_a_compilation(script, directory, tmp_path):
         [sys.executable, str(script)], env=environment, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )  # fmt: skip
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(2.0)
+    while not started.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=10)
     assert process.returncode != 0

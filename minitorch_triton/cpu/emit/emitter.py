@@ -77,6 +77,7 @@ class Emitter:
         self.floor = 0  # no expression is computed further out than this frame
         self.blocks: dict[str, Block] = {}  # basic blocks of the function, by label
         self.on_terminator: list = []
+        self.row_only: set[Value] = set()  # kept blocks that one group alone reads
         self.plans: list[Plan] = []  # of every block, in the order of emission
         self.scratch: list[tuple[str, str, int]] = []
         self.products: set[str] = set()  # kinds of products, as mt_gemm.h names them
@@ -154,6 +155,8 @@ class Emitter:
         if value in self.scalars:
             return self.scalars[value]
         if is_view(value.op) and value not in self.arrays:
+            if value.op.name == "tt.reshape" and value.op.operands[0] in self.arrays:
+                return self.reshaped(value, index)
             return self.element(value.op.operands[0], source_index(value.op, index, self.extents))
         key = (value, index)
         for frame in self.frames:
@@ -206,6 +209,19 @@ class Emitter:
     def read(self, value: Value, index: Index) -> str:
         array = self.arrays[value]
         return ctypes.from_memory(array.element, self.place(array, index))
+
+    def reshaped(self, value: Value, index: Index) -> str:
+        """An element of a block in memory that is seen under another shape."""
+        array = self.arrays[value.op.operands[0]]
+        if array.rows_dropped:
+            source = source_index(value.op, index, self.extents)
+            return self.element(value.op.operands[0], source)
+        text = f"{array.name}[{self.offset_text(flatten(index, value.shape))}]"
+        text = ctypes.from_memory(array.element, text)
+        type_ = ctypes.variable_type(value.element)
+        name = self.local(value.name, type_, text, self.block_depth)
+        self.loaded.add(name)
+        return name
 
     def place(self, array: Array, index: Index) -> str:
         """The C lvalue of an element of a block in memory."""
@@ -447,6 +463,7 @@ class Emitter:
         STATEMENTS[op.name](self, op)
 
     def allocate(self, plan: Plan) -> None:
+        self.row_only |= {value for value, row_only in plan.arrays.items() if row_only}
         groups = {
             target: step
             for step in plan.steps

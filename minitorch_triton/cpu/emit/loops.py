@@ -36,7 +36,7 @@ def emit_group(em: Emitter, group: Group) -> None:
         em.depths[variable] = em.depth
         em.extents[variable] = extent
     for stage in group.stages:
-        emit_stage(em, stage)
+        emit_stage(em, group, stage)
     for variable, extent in reversed(group.extents.items()):
         lines = em.pop()
         if Poly.symbol(variable) in backwards:
@@ -47,18 +47,18 @@ def emit_group(em: Emitter, group: Group) -> None:
         del em.extents[variable]
 
 
-def emit_stage(em: Emitter, stage: Stage) -> None:
+def emit_stage(em: Emitter, group: Group, stage: Stage) -> None:
     if stage.extent is None:
         for task in stage.tasks:
             run_task(em, task, None)
         return
-    em.depths["j"] = em.depth + 1
+    em.depths["j"] = em.depths["k"] = em.depth + 1
     em.extents["j"] = stage.extent
     accumulators = {task: start(em, task) for task in stage.tasks if is_inner_reduction(task)}
     if is_ordered(stage, accumulators):
         ordered_loop(em, stage, accumulators)
     else:
-        split_loop(em, stage, accumulators)
+        split_loop(em, group, stage, accumulators)
     for accumulator in accumulators.values():
         accumulator.finish(em)
     del em.extents["j"]
@@ -84,7 +84,10 @@ def is_ordered(stage: Stage, accumulators: dict[Task, Lanes | Running]) -> bool:
 
 
 def ordered_loop(em: Emitter, stage: Stage, accumulators) -> None:
-    lines = body(em, stage, accumulators)
+    em.push()
+    for task in stage.tasks:
+        run_task(em, task, accumulators.get(task))
+    lines = em.pop()
     backwards = any(task.op and task.op.attributes.get("reverse") for task in stage.tasks)
     if backwards:
         em.block(f"for (int j = {stage.extent - 1}; j >= 0; --j)", lines)
@@ -92,7 +95,7 @@ def ordered_loop(em: Emitter, stage: Stage, accumulators) -> None:
         em.block(f"for (int j = 0; j < {stage.extent}; ++j)", lines)
 
 
-def split_loop(em: Emitter, stage: Stage, accumulators: dict[Task, Lanes]) -> None:
+def split_loop(em: Emitter, group: Group, stage: Stage, accumulators: dict[Task, Lanes]) -> None:
     extent = stage.extent
     conditions = splitting_conditions(em, stage)
     low, high = bounds(em, conditions, extent)
@@ -100,20 +103,41 @@ def split_loop(em: Emitter, stage: Stage, accumulators: dict[Task, Lanes]) -> No
     if lanes:
         lanes_loop(em, stage, accumulators, conditions, low, high, lanes)
     else:
-        lines = body(em, stage, accumulators, known=conditions)
+        em.push(conditions)
+        for task in stage.tasks:
+            run_task(em, task, None)
+        lines = em.pop()
         em.line("#pragma GCC ivdep")
         em.block(f"for (int j = {low}; j < {high}; ++j)", lines)
-    if conditions and needs_rest(em, stage, conditions):
-        first = high if low == "0" else f"{low} > 0 ? 0 : {high}"
-        step = "++j" if low == "0" else f"j = j + 1 == {low} ? {high} : j + 1"
-        lane = [f"const int k = j % {lanes};"] if lanes else []
-        lines = body(em, stage, accumulators, refuted=conditions)
-        em.block(f"for (int j = {first}; j < {extent}; {step})", lane + lines)
+    rest = [task for task in stage.tasks if needs_rest(em, group, stage, task, conditions)]
+    if conditions and rest:
+        skipped = {task.target for task in stage.tasks if task.op is None and task not in rest}
+        unwritten = {value: em.arrays.pop(value) for value in skipped & em.arrays.keys()}
+        rest_loop(em, rest, accumulators, conditions, low, high, extent)
+        em.arrays |= unwritten
+
+
+def rest_loop(em, tasks, accumulators, conditions, low, high, extent) -> None:
+    """The elements for which some condition does not hold: before ``low`` and from ``high`` on."""
+    first = high if low == "0" else em.local("first", "int", f"{low} > 0 ? 0 : {high}")
+    step = "++j" if low == "0" else f"j = j + 1 == {low} ? {high} : j + 1"
+    em.push(refuted=conditions)
+    for task in tasks:
+        if task in accumulators:
+            accumulators[task].rest(em, first, extent, step)
+        else:
+            run_task(em, task, None)
+    lines = em.pop()
+    if lines:
+        em.block(f"for (int j = {first}; j < {extent}; {step})", lines)
 
 
 def lanes_loop(em, stage, accumulators, conditions, low, high, lanes) -> None:
     """Blocks of ``lanes`` elements, each added to an accumulator of its own."""
-    lines = ["const int j = b + k;", *body(em, stage, accumulators, known=conditions)]
+    em.push(conditions)
+    for task in stage.tasks:
+        run_task(em, task, accumulators.get(task))
+    lines = ["const int j = b + k;", *em.pop()]
     em.push()
     whole = low == "0" and high == str(stage.extent)
     if not whole:
@@ -127,17 +151,11 @@ def lanes_loop(em, stage, accumulators, conditions, low, high, lanes) -> None:
     em.block(f"for (int b = {low}; b < {high}; b += {lanes})", em.pop())
 
 
-def body(em, stage, accumulators, known=frozenset(), refuted=None) -> list[str]:
-    """Code for one element of the stage."""
-    em.push(known, refuted)
-    em.depths["k"] = em.depth
-    for task in stage.tasks:
-        run_task(em, task, accumulators.get(task))
-    return em.pop()
-
-
 def run_task(em: Emitter, task: Task, accumulator) -> None:
     if task.op is None:
+        if task.target not in em.arrays:  # one number per row: its variable will do
+            em.element(task.value, task.index)
+            return
         array = em.arrays.pop(task.target)
         text = ctypes.to_memory(array.element, em.element(task.value, task.index))
         em.arrays[task.target] = array
@@ -200,14 +218,27 @@ def bounds(em: Emitter, conditions: frozenset, extent: int) -> tuple[str, str]:
     return low, em.local("high", "int", high)
 
 
-def needs_rest(em: Emitter, stage: Stage, conditions: frozenset) -> bool:
-    """True where something must be done for elements at which some condition does not hold."""
-    for task in stage.tasks:
-        if mask_of(task) is None:
-            return True
-        em.push()
-        mine = em.conditions(mask_of(task), task.index)
-        em.pop()
-        if not conditions <= mine:
-            return True
-    return False
+def needs_rest(em: Emitter, group: Group, stage: Stage, task: Task, conditions) -> bool:
+    """True where a task has something to do for elements at which some condition does not hold."""
+    if task.op is None:
+        return task.target not in em.row_only or any(
+            reader_has_rest(em, group, other, task, conditions) for other in group.stages
+        )
+    if mask_of(task) is None:
+        return True
+    em.push()
+    mine = em.conditions(mask_of(task), task.index)
+    em.pop()
+    return not conditions <= mine
+
+
+def reader_has_rest(em: Emitter, group: Group, reader: Stage, kept: Task, conditions) -> bool:
+    """True where ``reader`` reads elements of a kept row at which some condition does not hold."""
+    readers = [task for task in reader.tasks if kept.target in task.reads]
+    if not readers or kept in reader.tasks:
+        return False
+    if reader.extent is None:
+        return True
+    if splitting_conditions(em, reader) != conditions:
+        return True
+    return any(needs_rest(em, group, reader, task, conditions) for task in readers)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .emitter import Emitter
 
 _FLOAT_IDENTITIES = {
-    "arith.addf": "-0.0",
+    "arith.addf": "0",
     "arith.mulf": "1",
     "arith.maximumf": "-INFINITY",
     "arith.minimumf": "INFINITY",
@@ -40,7 +40,11 @@ _INTEGER_IDENTITIES = {
     "arith.maxui": "0",
     "arith.minui": "-1",
 }
-_LANE_BYTES = 128
+_IDEMPOTENT = {
+    *("arith.maximumf", "arith.minimumf", "arith.maxnumf", "arith.minnumf", "arith.andi"),
+    *("arith.ori", "arith.maxsi", "arith.minsi", "arith.maxui", "arith.minui"),
+}
+_LANE_BYTES = 256
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,39 @@ class Lanes:
         self.name = em.fresh(f"{task.op.result.name}_lanes")
         em.line(f"{self.type} {self.name}[{count}];")
         em.line(f"for (int k = 0; k < {count}; ++k) {self.name}[k] = {kind.identity};")
+
+    def rest(self, em: Emitter, first: str, extent: int, step: str) -> None:
+        """One element of those for which a mask of the stage does not hold.
+
+        Mostly all of them are equal (``other`` of a load); then they are dealt with before the
+        loop over them, and once only where that makes no difference.
+        """
+        op = self.task.op
+        element = em.element(op.operands[0], self.task.index)
+        depth = em.depth_of(element)
+        combiner = analysis.single_combiner(op)
+        if depth == em.depth:
+            em.line(f"const int k = j % {self.count};")
+            self.step(em)
+            return
+        if combiner in ("arith.addf", "arith.addi") and element in ("0.0f", "0.0", "0"):
+            return
+        body = em.frames.pop()
+        once = combiner in _IDEMPOTENT
+        place = f"{self.name}[{0 if once else f'j % {self.count}'}]"
+        em.push()
+        lane = em.define("lane", self.type, place, em.depth)
+        (result,) = combine(em, op, [lane], [element])
+        em.line(f"{place} = {result};")
+        lines = em.pop()
+        if once:
+            em.block(f"if ({first} < {extent})", lines)
+        else:
+            differs = (
+                "" if combiner not in ("arith.addf", "arith.addi") else f"if ({element} != 0) "
+            )
+            em.block(f"{differs}for (int j = {first}; j < {extent}; {step})", lines)
+        em.frames.append(body)
 
     def step(self, em: Emitter) -> None:
         op = self.task.op

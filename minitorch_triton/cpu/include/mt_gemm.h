@@ -95,11 +95,14 @@
 #define MT_GEMM_CAT(a, b) MT_GEMM_CAT_(a, b)
 
 #define MT_GEMM_INLINE inline __attribute__((always_inline))
-/* Code that has its vectors written out, and gains only compile time from the higher levels. */
+/* The vectors are written out, so that the higher levels of optimisation find nothing to do here
+ * but take their time, which each kernel's first launch waits for. */
 #if defined(__clang__)
-#define MT_GEMM_PLAIN
+#define MT_GEMM_PLAIN __attribute__((noinline))
+#define MT_GEMM_KERNEL __attribute__((noinline))
 #else
 #define MT_GEMM_PLAIN __attribute__((noinline, optimize("O1")))
+#define MT_GEMM_KERNEL __attribute__((noinline, optimize("O2")))
 #endif
 
 static inline int64_t mt_gemm_min(int64_t a, int64_t b) { return a < b ? a : b; }

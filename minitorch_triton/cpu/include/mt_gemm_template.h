@@ -98,7 +98,7 @@ static MT_GEMM_INLINE void MT_(tile)(
 }
 
 #define MT_TILE(name, MR, NV)                                                                   \
-  static __attribute__((noinline)) void MT_(name)(                                              \
+  static MT_GEMM_KERNEL void MT_(name)(                                                        \
       int64_t K, const MT_ACC *a, int64_t a_rs, int64_t a_cs, const MT_ACC *b, int64_t b_rs,    \
       MT_ACC *c, int64_t ldc, int64_t rows, int add, MT_ACC *spare) {                           \
     MT_(tile)(MR, NV, K, a, a_rs, a_cs, b, b_rs, c, ldc, rows, add, spare);                     \
@@ -221,9 +221,10 @@ static inline int64_t MT_(scratch)(int64_t M, int64_t N, int64_t K) {
 }
 
 /* C = A B, or with `add` C += A B; M, N and K are positive. */
-static void MT_(product)(int64_t M, int64_t N, int64_t K, const MT_IN *A, int64_t a_rs,
-                         int64_t a_cs, const MT_IN *B, int64_t b_rs, int64_t b_cs, MT_ACC *C,
-                         int64_t ldc, int add, MT_ACC *scratch) {
+static MT_GEMM_PLAIN void MT_(product)(int64_t M, int64_t N, int64_t K, const MT_IN *A,
+                                       int64_t a_rs, int64_t a_cs, const MT_IN *B, int64_t b_rs,
+                                       int64_t b_cs, MT_ACC *C, int64_t ldc, int add,
+                                       MT_ACC *scratch) {
   int64_t k_blocks = (K + MT_GEMM_KC / 2) / MT_GEMM_KC;
   int64_t kc = k_blocks > 1 ? (K - 1) / k_blocks + 1 : K;
   int64_t m_blocks = (M - 1) / MT_GEMM_MC + 1, mc = (M - 1) / m_blocks + 1;

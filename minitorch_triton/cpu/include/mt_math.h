@@ -477,16 +477,22 @@ MT_LIBM1_(erfc)
 MT_LIBM1_(lgamma)
 MT_LIBM1_(tgamma)
 MT_LIBM1_(logb)
-MT_LIBM1_(j0)
-MT_LIBM1_(j1)
-MT_LIBM1_(y0)
-MT_LIBM1_(y1)
 MT_LIBM2_F64_(pow)
 MT_LIBM2_F64_(atan2)
 MT_LIBM2_F64_(hypot)
 MT_LIBM2_(fmod)
 MT_LIBM2_(remainder)
 MT_LIBM2_(nextafter)
+
+/* Bessel functions, which are no built-in functions of clang. */
+double j0(double), j1(double), y0(double), y1(double), jn(int, double), yn(int, double);
+#define MT_BESSEL_(name)                                                                         \
+    MT_FN float mt_##name##_f32(float x) { return (float)name(x); }                              \
+    MT_FN double mt_##name##_f64(double x) { return name(x); }
+MT_BESSEL_(j0)
+MT_BESSEL_(j1)
+MT_BESSEL_(y0)
+MT_BESSEL_(y1)
 
 /* glibc's cbrt misses by up to 4 ulp. */
 MT_FN double mt_cbrt_f64(double x) { return (double)__builtin_cbrtl(x); }
@@ -496,8 +502,8 @@ MT_FN double mt_remf_f64(double x, double y) { return __builtin_fmod(x, y); }
 #define MT_WITH_INTEGER_(type, F, suffix)                                                        \
     MT_FN F mt_ldexp_##type(F x, int32_t n) { return __builtin_ldexp##suffix(x, n); }            \
     MT_FN F mt_scalbn_##type(F x, int32_t n) { return __builtin_ldexp##suffix(x, n); }           \
-    MT_FN F mt_jn_##type(int32_t n, F x) { return __builtin_jn##suffix(n, x); }                  \
-    MT_FN F mt_yn_##type(int32_t n, F x) { return __builtin_yn##suffix(n, x); }                  \
+    MT_FN F mt_jn_##type(int32_t n, F x) { return (F)jn(n, x); }                                 \
+    MT_FN F mt_yn_##type(int32_t n, F x) { return (F)yn(n, x); }                                 \
     MT_FN F mt_powi_##type(F x, int32_t n) { return mt_pow_##type(x, (F)n); }                    \
     MT_FN int32_t mt_ilogb_##type(F x) { return __builtin_ilogb##suffix(x); }                    \
     MT_FN int64_t mt_llrint_##type(F x) { return mt_##type##_to_i64(mt_rint_##type(x)); }        \

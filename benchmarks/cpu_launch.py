@@ -1,0 +1,73 @@
+"""What a launch costs on the CPU: the time of a call beyond the kernel's own work.
+
+    python benchmarks/cpu_launch.py
+
+Prints medians of repeated measurements, in microseconds, of a kernel of three tensors that adds
+four numbers: called as `kernel[grid](...)`, and as a prepared launch.
+"""
+
+from __future__ import annotations
+
+import statistics
+import timeit
+from collections.abc import Callable
+
+import torch
+import triton
+import triton.language as tl
+
+import minitorch_triton.cpu as triton_cpu
+
+triton_cpu.enable()
+
+
+@triton.jit
+def add_kernel(x_ptr, y_ptr, out_ptr, n, BLOCK_SIZE: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK_SIZE + tl.arange(0, BLOCK_SIZE)
+    mask = offsets < n
+    x = tl.load(x_ptr + offsets, mask=mask)
+    y = tl.load(y_ptr + offsets, mask=mask)
+    tl.store(out_ptr + offsets, x + y, mask=mask)
+
+
+def median_us(function: Callable[[], object], calls: int = 5000, repeats: int = 21) -> float:
+    """Median time of one call in microseconds."""
+    times = timeit.repeat(function, number=calls, repeat=repeats)
+    return statistics.median(times) / calls * 1e6
+
+
+def measure() -> dict[str, float]:
+    """Microseconds of one call, by the way of calling."""
+    x, y, out = torch.randn(4), torch.randn(4), torch.empty(4)
+    grid, values = (1, 1, 1), (x.data_ptr(), y.data_ptr(), out.data_ptr(), 4)
+    prepared = triton_cpu.prepare(add_kernel, [x, y, out, 4], {"BLOCK_SIZE": 256})
+
+    def ordinary() -> None:
+        add_kernel[grid](x, y, out, 4, BLOCK_SIZE=256)
+
+    def callable_grid() -> None:
+        add_kernel[lambda meta: (triton.cdiv(meta["n"], meta["BLOCK_SIZE"]),)](
+            x, y, out, 4, BLOCK_SIZE=256
+        )
+
+    def launch() -> None:
+        prepared.launch(grid, values)
+
+    def eager() -> None:
+        torch.add(x, y, out=out)
+
+    ways = {
+        "kernel[grid](...)": ordinary,
+        "kernel[lambda meta: ...](...)": callable_grid,
+        "prepared.launch(grid, values)": launch,
+        "torch.add(x, y, out=out), to compare": eager,
+    }
+    for way in ways.values():
+        way()
+    return {name: median_us(way) for name, way in ways.items()}
+
+
+if __name__ == "__main__":
+    print(f"torch {torch.__version__}, triton {triton.__version__}")
+    for name, microseconds in measure().items():
+        print(f"{microseconds:8.2f} us  {name}")
