@@ -17,6 +17,33 @@ from minitorch_triton.kernels.launch import is_cpu, jit, launch
 from minitorch_triton.kernels.layout import block_size, compute_type, merge
 
 
+@triton.jit
+def load_a(
+    a_ptr,
+    saved_ptr,
+    offs_m,
+    offs_k,
+    M,
+    K,
+    stride_am,
+    stride_ak,
+    stride_sm,
+    stride_sk,
+    PROLOGUE: tl.constexpr,
+    COMPUTE_TYPE: tl.constexpr,
+):
+    """A block of the left operand, which may be PROLOGUE of what lies in memory."""
+    mask = (offs_m < M)[:, None] & (offs_k < K)[None, :]
+    offs = offs_m[:, None] * stride_am + offs_k[None, :] * stride_ak
+    a = tl.load(a_ptr + offs, mask=mask, other=0)
+    if PROLOGUE is not None:
+        offs = offs_m[:, None] * stride_sm + offs_k[None, :] * stride_sk
+        saved = tl.load(saved_ptr + offs, mask=mask, other=0)
+        derived = PROLOGUE(a.to(COMPUTE_TYPE), saved.to(COMPUTE_TYPE))
+        a = tl.where(mask, derived, 0).to(a.dtype)
+    return a
+
+
 @jit
 def matmul_kernel(
     c_ptr,  # (B1, B0, M, N)
@@ -85,24 +112,17 @@ def matmul_kernel(
     b_ptr += b1 * stride_bb1 + b0 * stride_bb0
 
     acc = tl.zeros((BLOCK_SIZE_M, BLOCK_SIZE_N), COMPUTE_TYPE)
-    row_sum = tl.zeros((BLOCK_SIZE_M,), COMPUTE_TYPE)
     steps = tl.cdiv(K, BLOCK_SIZE_K)
     for step in range(R * steps):
         r = step // steps
         offs_k = (step % steps) * BLOCK_SIZE_K + tl.arange(0, BLOCK_SIZE_K)
-        mask_a = mask_m[:, None] & (offs_k < K)[None, :]
+        a = load_a(
+            a_ptr + r * stride_ar, saved_ptr, offs_m, offs_k, M, K,
+            stride_am, stride_ak, stride_sm, stride_sk, PROLOGUE, COMPUTE_TYPE,
+        )  # fmt: skip
         mask_b = (offs_k < K)[:, None] & mask_n[None, :]
-        offs_a = offs_m[:, None] * stride_am + offs_k[None, :] * stride_ak
         offs_b = offs_k[:, None] * stride_bk + offs_n[None, :] * stride_bn
-        a = tl.load(a_ptr + r * stride_ar + offs_a, mask=mask_a, other=0)
         b = tl.load(b_ptr + r * stride_br + offs_b, mask=mask_b, other=0)
-        if PROLOGUE is not None:
-            offs_s = offs_m[:, None] * stride_sm + offs_k[None, :] * stride_sk
-            saved = tl.load(saved_ptr + offs_s, mask=mask_a, other=0)
-            derived = PROLOGUE(a.to(COMPUTE_TYPE), saved.to(COMPUTE_TYPE))
-            a = tl.where(mask_a, derived, 0).to(a.dtype)
-        if sum_ptr is not None:
-            row_sum += tl.sum(a.to(COMPUTE_TYPE), axis=1)
         if COMPUTE_TYPE.is_floating():
             acc = tl.dot(a, b, acc, input_precision=INPUT_PRECISION)
         else:
@@ -124,7 +144,15 @@ def matmul_kernel(
         acc = ACTIVATION(acc)
     tl.store(c_ptr + offs_c, acc, mask=mask)
     if sum_ptr is not None:  # noqa: SIM102 (settled at compile time, the next line is not)
+        # In a loop of its own, which only the first tile of each row of tiles runs.
         if pid_n == 0:
+            row_sum = tl.zeros((BLOCK_SIZE_M,), COMPUTE_TYPE)
+            for start in range(0, K, BLOCK_SIZE_K):
+                a = load_a(
+                    a_ptr, saved_ptr, offs_m, start + tl.arange(0, BLOCK_SIZE_K), M, K,
+                    stride_am, stride_ak, stride_sm, stride_sk, PROLOGUE, COMPUTE_TYPE,
+                )  # fmt: skip
+                row_sum += tl.sum(a.to(COMPUTE_TYPE), axis=1)
             tl.store(sum_ptr + offs_m, row_sum, mask=mask_m)
 
 
@@ -137,9 +165,9 @@ def block_sizes(M: int, N: int, K: int, dtype: torch.dtype, cpu: bool) -> tuple[
     if not dtype.is_floating_point:
         return 16, 16, 16
     if cpu:
-        return block_size(M, 128, 16), block_size(N, 256, 16), block_size(K, 1024, 16)
+        return block_size(M, 64), block_size(N, 256), block_size(K, 1024)
     largest = 64 if dtype.itemsize >= 4 else 128
-    return block_size(M, largest, 16), block_size(N, largest, 16), 32
+    return block_size(M, largest), block_size(N, largest), 32
 
 
 @dataclass
@@ -170,10 +198,14 @@ class _Operand:
 
 
 def _fold(
-    sizes: list[int], strides: list[list[int]], size: int, steps: list[int]
+    sizes: list[int], strides: list[list[int]], size: int, steps: list[int], without: list[int]
 ) -> tuple[int, list[int]]:
-    """Take the last batch dimension into a matrix dimension, if every operand's strides allow."""
-    if sizes:
+    """Take the last batch dimension into a matrix dimension, if every operand's strides allow.
+
+    Args:
+        without: operands that do not have the matrix dimension, so must not have the other either.
+    """
+    if sizes and not any(strides[-1][operand] for operand in without):
         folded_sizes, folded_steps = merge([sizes[-1], size], [strides[-1], steps])
         if len(folded_sizes) < 2:
             del sizes[-1], strides[-1]
@@ -240,8 +272,8 @@ def matmul(
     batch, batch_steps = merge(*kept)
     sums, sum_steps = merge(*summed)
     # A stack of matrices times one matrix is one taller product, and likewise for a sum over K.
-    M, steps_m = _fold(batch, batch_steps, M, steps_m)
-    K, steps_k = _fold(sums, sum_steps, K, steps_k)
+    M, steps_m = _fold(batch, batch_steps, M, steps_m, without=[2])
+    K, steps_k = _fold(sums, sum_steps, K, steps_k, without=[3, 4])
     plain = saved is None and row_sum is None
     if len(batch) > (2 if plain else 0) or len(sums) > (1 if plain else 0):
         raise ValueError(

@@ -208,7 +208,8 @@ def _checked(
             raise RuntimeError(f"Expected target size {list(rest)}, got {list(target.shape)}")
         if target.dtype not in (torch.int64, torch.uint8):
             raise RuntimeError(
-                f"expected scalar type Long but found {pointwise.type_name(target.dtype)}"
+                "expected target dtype to be Long or Byte, but got "
+                f"{pointwise.type_name(target.dtype)}"
             )
     status = status_of(x.device)
     loss = op(x, target, weight, status.buffer, reduction, ignore_index, label_smoothing)

@@ -410,15 +410,15 @@ def _one_index(x: Any, indices: list) -> tuple[Any, Any, int]:
     sizes = tuple(x.shape[first : first + len(dims)])
     for place, size in enumerate(sizes):
         if size == 0 and picked[place].layout.numel:
-            raise IndexError(f"index is out of bounds for dimension {dims[place]} with size 0")
+            raise IndexError(f"index is out of bounds for dimension {place} with size 0")
     status = status_of(x.device)
     index = _planned_ravel((status.buffer, sizes, *picked))[0]
     reported = status.take()
     if reported is not None:
+        # PyTorch, too, counts the dimensions that are indexed by tensors.
         value, code = reported
-        raise IndexError(
-            _OUT_OF_BOUNDS.format(value=value, dim=dims[code - 1], size=sizes[code - 1])
-        )
+        place = code - 1
+        raise IndexError(_OUT_OF_BOUNDS.format(value=value, dim=place, size=sizes[place]))
     x = x.reshape(*x.shape[:first], math.prod(sizes), *x.shape[first + len(dims) :])
     return x, index, first
 

@@ -257,7 +257,7 @@ def batch_norm(
         )
     if not training and (running_mean is None or running_var is None):
         missing = "running_mean" if running_mean is None else "running_var"
-        raise RuntimeError(f"Expected {missing} to be defined when training=False")
+        raise RuntimeError(f"{missing} must be defined in evaluation mode")
     named = {
         "running_mean": running_mean,
         "running_var": running_var,

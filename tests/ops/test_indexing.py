@@ -1,0 +1,169 @@
+"""Indexing by tensors, gather, scatter and embedding, against torch."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import minitorch_triton as mt
+from minitorch_triton import ops
+from minitorch_triton.ops.indexing import index_put_
+
+I = torch.tensor([[2, 0], [-1, 2]])
+J = torch.tensor([1, 3])
+ROWS = torch.tensor([True, False, True])
+INDICES = {
+    "rows": (I,),
+    "columns": (slice(None), J),
+    "behind_an_ellipsis": (..., J),
+    "neighbours": (I, J),
+    "apart": (I, slice(None), J),
+    "with_slices": (slice(1, None), J, slice(None, None, 2)),
+    "with_an_int": (1, J),
+    "with_none": (None, J[:1]),
+    "mask": (ROWS,),
+    "wide_mask": (torch.arange(12).reshape(3, 4) % 5 < 2,),
+    "mask_and_index": (ROWS, J),
+    "empty": (torch.empty(0, dtype=torch.int64),),
+    "no_hit": (torch.zeros(3, dtype=torch.bool),),
+    "list": ([0, 2],),
+}
+
+
+def ours(index):
+    return tuple(mt.from_torch(i) if isinstance(i, torch.Tensor) else i for i in index)
+
+
+@pytest.mark.parametrize("name", INDICES)
+def test_reading(name):
+    t = torch.randn(3, 4, 5)
+    x, x64 = mt.from_torch(t).requires_grad_(), t.double().requires_grad_()
+    y, y64 = x[ours(INDICES[name])], x64[INDICES[name]]
+    assert y.shape == y64.shape
+    assert torch.equal(y.detach().torch(), y64.detach().float())
+    g = torch.randn(y64.shape)
+    (dx,) = mt.autograd.grad(y, x, mt.from_torch(g))
+    (dx64,) = torch.autograd.grad(y64, x64, g.double())
+    torch.testing.assert_close(dx.torch(), dx64.float())
+
+
+@pytest.mark.parametrize("name", INDICES)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_writing(name, transposed):
+    t = torch.randn(3, 5, 4).mT if transposed else torch.randn(3, 4, 5)
+    index = INDICES[name]
+    values = torch.randn(t[index].shape[-1:]) if t[index].dim() else torch.randn(())
+    x, expected = mt.from_torch(t.clone()), t.clone()
+    x[ours(index)] = mt.from_torch(values)
+    expected[index] = values
+    assert torch.equal(x.torch(), expected)
+    x[ours(index)] = 7
+    expected[index] = 7
+    assert torch.equal(x.torch(), expected)
+
+
+def test_writing_is_differentiable():
+    t, v = torch.randn(4, 3), torch.randn(2, 3)
+    index = torch.tensor([3, 1])
+    results = []
+    for framework, wrap in ((mt, mt.from_torch), (torch, lambda z: z)):
+        x, value = wrap(t.clone()).requires_grad_(), wrap(v.clone()).requires_grad_()
+        y = x * 2
+        y[wrap(index)] = value * 3
+        y.square().sum().backward() if framework is torch else (y * y).sum().backward()
+        results.append([x.grad.tolist(), value.grad.tolist()])
+    for actual, expected in zip(*results, strict=True):
+        torch.testing.assert_close(torch.tensor(actual), torch.tensor(expected))
+
+
+def test_accumulating_puts_add_up():
+    x = mt.zeros(3)
+    index_put_(x, [mt.tensor([1, 1, 2])], mt.tensor([1.0, 2.0, 3.0]), accumulate=True)
+    assert x.tolist() == [0, 3, 3]
+
+
+def test_second_derivative():
+    x = mt.randn(4, requires_grad=True)
+    y = (x * x * x)[mt.tensor([1, 1, 3])]
+    (dx,) = mt.autograd.grad(y.sum(), x, create_graph=True)
+    (ddx,) = mt.autograd.grad(dx.sum(), x)
+    t = x.detach().torch()
+    torch.testing.assert_close(ddx.torch(), 6 * t * torch.tensor([0.0, 2.0, 0.0, 1.0]))
+
+
+def test_index_select_gather_and_masked_select():
+    t = torch.randn(3, 4)
+    x = mt.from_torch(t)
+    assert torch.equal(x.index_select(1, mt.from_torch(J)).torch(), t.index_select(1, J))
+    g = torch.tensor([[3, 0], [1, 1]])
+    a, b = mt.from_torch(t.clone()).requires_grad_(), t.clone().requires_grad_()
+    y, z = a.gather(1, mt.from_torch(g)), b.gather(1, g)
+    assert torch.equal(y.detach().torch(), z.detach())
+    w = torch.randn(2, 2)
+    y.backward(mt.from_torch(w))
+    z.backward(w)
+    torch.testing.assert_close(a.grad.torch(), b.grad)
+    mask = t > 0
+    assert torch.equal(x.masked_select(mt.from_torch(mask)).torch(), t[mask])
+    assert torch.equal(x.masked_select(x[0] > 0).torch(), t.masked_select(t[0] > 0))
+    assert torch.equal(mt.nonzero(x > 0).torch(), mask.nonzero())
+
+
+@pytest.mark.parametrize("name", ["scatter", "scatter_add"])
+@pytest.mark.parametrize("dim", [0, 1])
+def test_scatter(name, dim):
+    t, source = torch.randn(4, 5), torch.randn(3, 3)
+    index = torch.tensor([[0, 1, 2], [2, 0, 1], [3, 3, 0]])
+    index = index.T.contiguous() if dim == 1 else index
+    a, c = mt.from_torch(t.clone()).requires_grad_(), mt.from_torch(source.clone()).requires_grad_()
+    b, d = t.clone().requires_grad_(), source.clone().requires_grad_()
+    y = getattr(mt, name)(a, dim, mt.from_torch(index), c)
+    z = getattr(torch, name)(b, dim, index, d)
+    torch.testing.assert_close(y.detach().torch(), z.detach())
+    g = torch.randn(4, 5)
+    y.backward(mt.from_torch(g))
+    z.backward(g)
+    torch.testing.assert_close(a.grad.torch(), b.grad)
+    torch.testing.assert_close(c.grad.torch(), d.grad)
+
+
+@pytest.mark.parametrize("padding_idx", [None, 2, -1])
+def test_embedding(padding_idx):
+    weight = torch.randn(6, 4)
+    index = torch.tensor([[0, 2, 5], [2, 2, 1]])
+    a, b = mt.from_torch(weight.clone()).requires_grad_(), weight.clone().requires_grad_()
+    y, z = ops.embedding(mt.from_torch(index), a, padding_idx), F.embedding(index, b, padding_idx)
+    assert torch.equal(y.detach().torch(), z.detach())
+    g = torch.randn(2, 3, 4)
+    y.backward(mt.from_torch(g))
+    z.backward(g)
+    torch.testing.assert_close(a.grad.torch(), b.grad)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda t, e: t.zeros(3, 4)[t.tensor([0, 3])], IndexError,
+         "index 3 is out of bounds for dimension 0 with size 3"),
+        (lambda t, e: t.zeros(3, 4)[:, t.tensor([0, -5])], IndexError,
+         "index -5 is out of bounds for dimension 0 with size 4"),
+        (lambda t, e: t.zeros(3)[t.tensor([0.5])], IndexError, "tensors used as indices must be"),
+        (lambda t, e: t.zeros(3)[t.tensor([True, False])], IndexError,
+         r"The shape of the mask \[2\] at index 0 does not match the shape of the indexed tensor "
+         r"\[3\] at index 0"),
+        (lambda t, e: t.zeros(3, 4)[t.tensor([0, 1]), t.tensor([0, 1, 2])], IndexError,
+         "shape mismatch: indexing tensors could not be broadcast together with shapes"),
+        (lambda t, e: t.index_select(t.zeros(3), 0, t.tensor([3])), IndexError,
+         "index out of range in self"),
+        (lambda t, e: t.gather(t.zeros(3), 0, t.tensor([3])), RuntimeError,
+         "index 3 is out of bounds for dimension 0 with size 3"),
+        (lambda t, e: t.gather(t.zeros(3, 2), 0, t.tensor([3])), RuntimeError,
+         "Index tensor must have the same number of dimensions as input tensor"),
+        (lambda t, e: e(t.tensor([0, 3]), t.zeros(3, 2)), IndexError, "index out of range in self"),
+        (lambda t, e: e(t.tensor([0.5]), t.zeros(3, 2)), RuntimeError,
+         "Expected tensor for argument #1 'indices' to have one of the following scalar types"),
+    ],
+)  # fmt: skip
+def test_errors_are_pytorchs(call, error, message):
+    for framework, embedding in ((torch, F.embedding), (mt, ops.embedding)):
+        with pytest.raises(error, match=message):
+            call(framework, embedding)
