@@ -1,6 +1,6 @@
 """Modules, losses and initial values, with PyTorch's names, defaults and state_dict keys."""
 
-from minitorch_triton.nn import functional, init, utils
+from minitorch_triton.nn import functional, init, modules, utils
 from minitorch_triton.nn.activation import (
     ELU,
     GELU,
@@ -70,5 +70,6 @@ __all__ = [
     # submodules
     "functional",
     "init",
+    "modules",
     "utils",
 ]

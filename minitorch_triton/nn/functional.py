@@ -113,9 +113,16 @@ def log_softmax(
 # Layers
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``input @ weight.T + bias``: (..., K), (N, K), (N,) to (..., N)."""
-    return ops.linear(input, weight, bias)
+def linear(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: Any = None
+) -> Tensor:
+    """``activation(input @ weight.T + bias)``: (..., K), (N, K), (N,) to (..., N).
+
+    Args:
+        activation: an elementwise op of one input, such as ``ops.pointwise.relu``, to compute in
+            the same kernel; None for none.
+    """
+    return ops.linear(input, weight, bias, activation)
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -198,15 +205,9 @@ def batch_norm(
     In training with the batch's statistics, towards which the running ones move by ``momentum``;
     otherwise with the running ones.
     """
-    if training:
-        if input.numel() == input.shape[1]:
-            raise ValueError(
-                "Expected more than 1 value per channel when training, got input size "
-                f"{input.shape}"
-            )
-        if eps <= 0.0:
-            raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
-    elif eps < 0.0:
+    if training and eps <= 0.0:
+        raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
+    if eps < 0.0:
         raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
     return ops.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 

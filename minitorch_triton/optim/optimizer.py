@@ -239,13 +239,13 @@ class Optimizer:
             grad = param.grad
             if grad is None:
                 continue
-            signature += (param.data_ptr(), param.layout, grad.data_ptr(), grad.layout)
+            signature += (param.address, param.layout, grad.address, grad.layout)
             if columns:
                 state = self.state[param]
                 signature.append(key(state))
                 for name in columns:
                     tensor = state.get(name)
-                    signature.append(None if tensor is None else tensor.data_ptr())
+                    signature.append(None if tensor is None else tensor.address)
         plan = self._plans.get(number)
         if plan is not None and plan[0] == signature:
             return plan[1]

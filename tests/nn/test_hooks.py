@@ -11,7 +11,7 @@ import torch
 from torch.nn.modules import module as torch_hooks
 
 import minitorch_triton as mt
-from minitorch_triton.nn import hooks as our_hooks
+from minitorch_triton.nn.modules import module as our_hooks
 
 SCRIPTS = []
 
