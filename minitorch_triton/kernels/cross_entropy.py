@@ -298,7 +298,7 @@ def programs(x: Any) -> int:
     """Into how many partial sums :func:`cross_entropy` splits a reduced loss of logits ``x``."""
     class_dim = min(1, len(x.shape) - 1)
     outer, rows, n, _, _ = slices(class_dim, x)
-    block_m, _ = tile(n, x)
+    block_m, _ = tile(rows, n, x)
     return max(1, outer * triton.cdiv(rows, block_m))
 
 
@@ -340,7 +340,7 @@ def cross_entropy(
         outer, rows, n, (sx, st), unit = slices(class_dim, x, target)
     else:
         outer, rows, n, (sx, st), unit = slices(class_dim, x, rowwise=[target])
-    block_m, block_n = tile(n, x)
+    block_m, block_n = tile(rows, n, x)
     grid = outer * triton.cdiv(rows, block_m)
     compute = compute_type(x.dtype)
     launch(
@@ -417,7 +417,7 @@ def cross_entropy_backward(
     outer, rows, n, strides, unit = slices(class_dim, *classwise, rowwise=rowwise)
     sdx, sx, st = strides[:3]
     sg = strides[3] if reduction == "none" else (0, 0, 0)
-    block_m, block_n = tile(n, x)
+    block_m, block_n = tile(rows, n, x)
     launch(
         cross_entropy_backward_kernel,
         (outer * triton.cdiv(rows, block_m),),

@@ -113,11 +113,19 @@ def offsets(o, m, n, stride_o, stride_m, stride_n, UNIT: tl.constexpr):
     return o * stride_o + m[:, None] * stride_m + n[None, :] * stride_n
 
 
-def tile(n: int, buffer: Any, largest_row: int = 4096) -> tuple[int, int]:
+def tile(rows: int, n: int, buffer: Any, largest_row: int = 4096) -> tuple[int, int]:
     """Block sizes ``(BLOCK_SIZE_M, BLOCK_SIZE_N)`` for a kernel that reduces rows of length n.
 
     Short rows share a program. On a GPU a tile stays within the registers of four warps; on a CPU
     a program should be worth the 0.4 microseconds of starting its thread.
     """
     block_n = block_size(n, largest_row)
-    return (16384 if is_cpu(buffer) else 4096) // block_n, block_n
+    return row_block(rows, (16384 if is_cpu(buffer) else 4096) // block_n), block_n
+
+
+def row_block(rows: int, largest: int) -> int:
+    """The power of two, of at most ``largest``, that covers ``rows``.
+
+    Finer than :func:`block_size`, because a CPU computes every row of a block, masked or not.
+    """
+    return min(largest, max(16, triton.next_power_of_2(rows)))

@@ -22,6 +22,7 @@ from minitorch_triton.kernels.layout import (
     compute_type,
     merge,
     offsets,
+    row_block,
     slices,
     tile,
 )
@@ -394,7 +395,7 @@ def layer_norm(
         ValueError: ``x`` cannot be seen as such a matrix; make it contiguous first.
     """
     M, N, stride_xm, _ = _rows(x, n_dims)
-    block_m, block_n = tile(N, x)
+    block_m, block_n = tile(M, N, x)
     launch(
         layer_norm_kernel,
         (triton.cdiv(M, block_m),),
@@ -454,7 +455,7 @@ def layer_norm_backward(
     compute = compute_type(x.dtype)
     unit_g = 1 if stride_gn == 1 else None
     if dx is not None:
-        block_m, block_n = tile(N, x)
+        block_m, block_n = tile(M, N, x)
         launch(
             layer_norm_dx_kernel,
             (triton.cdiv(M, block_m),),
@@ -517,9 +518,9 @@ def layer_norm_backward(
                 )
 
 
-def _channel_tile(channels: int, buffer: Any) -> tuple[int, int]:
+def _channel_tile(rows: int, channels: int, buffer: Any) -> tuple[int, int]:
     block_n = block_size(channels, 64 if is_cpu(buffer) else 32)
-    return 4096 // block_n, block_n
+    return row_block(rows, 4096 // block_n), block_n
 
 
 def batch_norm(
@@ -550,7 +551,7 @@ def batch_norm(
         ValueError: the strides do not fold; make ``x`` contiguous first.
     """
     outer, rows, channels, strides, unit = slices(1, y, x)
-    block_m, block_n = _channel_tile(channels, x)
+    block_m, block_n = _channel_tile(rows, channels, x)
     launch(
         batch_norm_kernel,
         (triton.cdiv(channels, block_n),),
@@ -596,7 +597,7 @@ def batch_norm_backward(
     """
     buffers = [x if dx is None else dx, g, x]
     outer, rows, channels, strides, unit = slices(1, *buffers)
-    block_m, block_n = _channel_tile(channels, x)
+    block_m, block_n = _channel_tile(rows, channels, x)
     launch(
         batch_norm_backward_kernel,
         (triton.cdiv(channels, block_n),),

@@ -156,7 +156,7 @@ def softmax_backward_kernel(
 
 def _launch(kernel: Any, dim: int, log: bool, *buffers: Any) -> None:
     outer, rows, n, strides, unit = slices(dim, *buffers)
-    block_m, block_n = tile(n, buffers[0])
+    block_m, block_n = tile(rows, n, buffers[0])
     launch(
         kernel,
         (outer * triton.cdiv(rows, block_m) if n else 0,),
