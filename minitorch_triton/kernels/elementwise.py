@@ -95,7 +95,7 @@ def remainder(a, b):
 
 @triton.jit
 def remainder_grad_b(g, a, b):
-    return -g * tl.floor((a - remainder(a, b)) / b + 0.5)
+    return -g * floor_divide_float(a, b)
 
 
 @triton.jit
@@ -106,8 +106,11 @@ def floor_divide_int(a, b):
 
 @triton.jit
 def floor_divide_float(a, b):
-    """Python's ``//``: the exact quotient of the exact remainder, rounded to a whole number."""
-    quotient = (a - remainder(a, b)) / b
+    """Python's ``//``: from the exact remainder, so that a quotient that rounds up to a whole
+    number is not taken for that number."""
+    r = a % b
+    quotient = (a - r) / b
+    quotient = tl.where((r != 0) & ((r < 0) != (b < 0)), quotient - 1, quotient)
     floored = tl.floor(quotient)
     floored = tl.where(quotient - floored > 0.5, floored + 1, floored)
     return tl.where(b == 0, a / b, floored)
@@ -382,7 +385,7 @@ def elu(x, alpha):
 
 @triton.jit
 def elu_grad(g, x, alpha):
-    return tl.where(x > 0, g, g * alpha * tl.exp(x))
+    return tl.where(x <= 0, g * alpha * tl.exp(x), g)
 
 
 @triton.jit
@@ -399,7 +402,7 @@ def softplus_grad(g, x, beta, threshold):
 
 @triton.jit
 def logsigmoid(x):
-    return tl.where(x < 0, x, 0.0) - log1p(tl.exp(-tl.abs(x))) + x * 0
+    return tl.where(x < 0, x, 0.0) - log1p(tl.exp(-tl.abs(x)))
 
 
 @triton.jit
@@ -435,18 +438,8 @@ def round(x):
 
 
 @triton.jit
-def clamp(x, low, high):
-    return tl.where(x < low, low, tl.where(x > high, high, x))
-
-
-@triton.jit
-def clamp_grad(g, x, low, high):
-    return tl.where((x >= low) & (x <= high), g, 0.0)
-
-
-@triton.jit
 def clamp_min(x, low):
-    return tl.where(x < low, low, x)
+    return tl.where((x >= low) | (x != x), x, low)
 
 
 @triton.jit
@@ -455,13 +448,44 @@ def clamp_min_grad(g, x, low):
 
 
 @triton.jit
+def clamp_min_grad_low(g, x, low):
+    return tl.where(x < low, g, 0.0)
+
+
+@triton.jit
 def clamp_max(x, high):
-    return tl.where(x > high, high, x)
+    return tl.where((x <= high) | (x != x), x, high)
 
 
 @triton.jit
 def clamp_max_grad(g, x, high):
     return tl.where(x <= high, g, 0.0)
+
+
+@triton.jit
+def clamp_max_grad_high(g, x, high):
+    return tl.where(x > high, g, 0.0)
+
+
+@triton.jit
+def clamp(x, low, high):
+    """Where the limits are exchanged the upper one holds, as in PyTorch."""
+    return clamp_max(clamp_min(x, low), high)
+
+
+@triton.jit
+def clamp_grad(g, x, low, high):
+    return tl.where((x >= low) & (x <= high), g, 0.0)
+
+
+@triton.jit
+def clamp_grad_low(g, x, low, high):
+    return tl.where((x < low) & (low < high), g, 0.0)
+
+
+@triton.jit
+def clamp_grad_high(g, x, low, high):
+    return tl.where((x > high) | (high < low), g, 0.0)
 
 
 @triton.jit

@@ -114,9 +114,7 @@ def apply_reduction(
         n *= shape[d]
     parts = reduce_kernel.splits(y.layout.numel, n)
     if parts == 1:
-        reduce_kernel.reduction(
-            device_fn, kind, y, tensors, dims, numbers, args, compute, mean_of
-        )
+        reduce_kernel.reduction(device_fn, kind, y, tensors, dims, numbers, args, compute, mean_of)
         return
     partial = dispatch.empty((parts, y.layout.numel), compute, y.device)
     reduce_kernel.reduction(
@@ -147,7 +145,11 @@ def _last_dim_reduced(
 
 
 def gradient_into(
-    form: Layout, device_fn: Any, sources: Sequence[Any], shape: tuple[int, ...], compute: torch.dtype
+    form: Layout,
+    device_fn: Any,
+    sources: Sequence[Any],
+    shape: tuple[int, ...],
+    compute: torch.dtype,
 ) -> Any:
     """``device_fn(*sources)`` over ``shape`` as the gradient of an input with layout ``form``:
     summed over the dimensions in which that input was broadcast."""
@@ -160,9 +162,7 @@ def gradient_into(
         return y
     y = dispatch.empty(form.shape, form.dtype, form.device)
     pad = len(shape) - len(form.shape)
-    dims = [
-        d for d in range(len(shape)) if d < pad or (form.shape[d - pad] == 1 and shape[d] != 1)
-    ]
+    dims = [d for d in range(len(shape)) if d < pad or (form.shape[d - pad] == 1 and shape[d] != 1)]
     apply_reduction(device_fn, "sum", y, sources, shape, dims, compute)
     return y
 
@@ -191,9 +191,7 @@ class Elementwise(Op):
         self.defaults = defaults
         self.result = result
         self.parameters: list[str] = list(function.arg_names)
-        self.derivatives = [
-            (derivatives or {}).get(parameter) for parameter in self.parameters
-        ]
+        self.derivatives = [(derivatives or {}).get(parameter) for parameter in self.parameters]
         unknown = set(derivatives or {}) - set(self.parameters)
         for derivative in (derivatives or {}).values():
             unknown |= set(derivative.arg_names) - {"g", "y", *self.parameters}
@@ -339,9 +337,7 @@ class Elementwise(Op):
 def _extent(x: Any) -> tuple[int, int]:
     """First element and end of the elements of a tensor in its storage."""
     form = x.layout
-    last = sum(
-        (size - 1) * stride for size, stride in zip(form.shape, form.strides, strict=True)
-    )
+    last = sum((size - 1) * stride for size, stride in zip(form.shape, form.strides, strict=True))
     return x.offset, x.offset + last + 1
 
 
@@ -479,27 +475,31 @@ cos = Elementwise("Cos", fn.cos, {"x": fn.cos_grad}, "float")
 erf = Elementwise("Erf", fn.erf, {"x": fn.erf_grad}, "float")
 
 relu = Elementwise("Relu", fn.relu, {"x": fn.relu_grad})
-leaky_relu = Elementwise(
-    "LeakyRelu", fn.leaky_relu, {"x": fn.leaky_relu_grad}, negative_slope=0.01
-)
+leaky_relu = Elementwise("LeakyRelu", fn.leaky_relu, {"x": fn.leaky_relu_grad}, negative_slope=0.01)
 tanh = Elementwise("Tanh", fn.tanh_, {"x": fn.tanh_grad}, "float")
 sigmoid = Elementwise("Sigmoid", fn.sigmoid, {"x": fn.sigmoid_grad}, "float")
 silu = Elementwise("Silu", fn.silu, {"x": fn.silu_grad})
 gelu_erf = Elementwise("Gelu", fn.gelu, {"x": fn.gelu_grad})
 gelu_tanh = Elementwise("Gelu", fn.gelu_tanh, {"x": fn.gelu_tanh_grad})
 elu = Elementwise("Elu", fn.elu, {"x": fn.elu_grad}, alpha=1.0)
-softplus = Elementwise(
-    "Softplus", fn.softplus, {"x": fn.softplus_grad}, beta=1.0, threshold=20.0
-)
+softplus = Elementwise("Softplus", fn.softplus, {"x": fn.softplus_grad}, beta=1.0, threshold=20.0)
 logsigmoid = Elementwise("LogSigmoid", fn.logsigmoid, {"x": fn.logsigmoid_grad})
 
 floor = Elementwise("Floor", fn.floor, {"x": fn.zero_grad})
 ceil = Elementwise("Ceil", fn.ceil, {"x": fn.zero_grad})
 trunc = Elementwise("Trunc", fn.trunc, {"x": fn.zero_grad})
 round = Elementwise("Round", fn.round, {"x": fn.zero_grad})
-clamp_both = Elementwise("ClampBackward1", fn.clamp, {"x": fn.clamp_grad})
-clamp_min = Elementwise("ClampBackward1", fn.clamp_min, {"x": fn.clamp_min_grad})
-clamp_max = Elementwise("ClampBackward1", fn.clamp_max, {"x": fn.clamp_max_grad})
+clamp_both = Elementwise(
+    "Clamp",
+    fn.clamp,
+    {"x": fn.clamp_grad, "low": fn.clamp_grad_low, "high": fn.clamp_grad_high},
+)
+clamp_min = Elementwise(
+    "ClampMin", fn.clamp_min, {"x": fn.clamp_min_grad, "low": fn.clamp_min_grad_low}
+)
+clamp_max = Elementwise(
+    "ClampMax", fn.clamp_max, {"x": fn.clamp_max_grad, "high": fn.clamp_max_grad_high}
+)
 maximum = Elementwise("Maximum", fn.maximum, {"a": fn.maximum_grad_a, "b": fn.maximum_grad_b})
 minimum = Elementwise("Minimum", fn.minimum, {"a": fn.maximum_grad_b, "b": fn.maximum_grad_a})
 where = Where("Where", fn.where, {"a": fn.where_grad_a, "b": fn.where_grad_b})
@@ -555,17 +555,16 @@ def floor_divide(a: Any, b: Any) -> Any:
 def bitwise_not(x: Any) -> Any:
     """``~x``: the complement of integers, not of bools."""
     if x.dtype.is_floating_point:
-        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+        raise TypeError(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+        )
     return logical_not(x) if x.dtype == torch.bool else bitwise_not_int(x)
 
 
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
-    """Limit x to [min, max]; either may be None, a number or (alone) a tensor."""
+    """Limit x to [min, max], numbers or tensors, of which one may be None."""
     if min is None and max is None:
-        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
-    if isinstance(min, dispatch.Tensor) or isinstance(max, dispatch.Tensor):
-        x = x if min is None else maximum(x, min)
-        return x if max is None else minimum(x, max)
+        raise ValueError("clamp: At least one of 'min' or 'max' must not be None")
     if min is None:
         return clamp_max(x, max)
     return clamp_min(x, min) if max is None else clamp_both(x, min, max)
@@ -578,7 +577,9 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     return (gelu_tanh if approximate == "tanh" else gelu_erf)(x)
 
 
-def elementwise(function: Any, *derivatives: Any, name: str | None = None, **defaults: float) -> Any:
+def elementwise(
+    function: Any, *derivatives: Any, name: str | None = None, **defaults: float
+) -> Any:
     """Make a differentiable op of your own device functions.
 
     Args:

@@ -11,14 +11,13 @@ and must stay below::
 
 ``eps`` is the dtype's machine epsilon. Result and oracle are each evaluated to a few units in the
 last place (ULPS together). A sum of n terms that were rounded independently has a standard error
-of sqrt(n) roundings (Higham 2002, Accuracy and Stability of Numerical Algorithms, 2.8). ``condition``
-is how much an operation amplifies the rounding of an intermediate result.
+of sqrt(n) roundings (Higham 2002, Accuracy and Stability of Numerical Algorithms, 2.8).
+``condition`` is how much an operation amplifies the rounding of an intermediate result.
 """
 
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -128,7 +127,7 @@ def _as_torch(x: mt.Tensor) -> torch.Tensor:
 
 def _bytes(x: torch.Tensor) -> torch.Tensor:
     """The elements as bytes, in which NaN equals itself and -0 differs from 0."""
-    return x.reshape(-1).contiguous().view(torch.uint8)
+    return x.clone(memory_format=torch.contiguous_format).view(-1).view(torch.uint8)
 
 
 def _cotangent(y: torch.Tensor, layout: str, generator: torch.Generator) -> torch.Tensor:
@@ -168,9 +167,16 @@ def check_gradients(
     if not any(tracked):
         tracked = [x.is_floating_point() for x in inputs]
     return _check(
-        fn, reference, inputs, tracked, cotangents,
-        name or getattr(fn, "__name__", "function"), terms, condition, seed,
-    )  # fmt: skip
+        fn,
+        reference,
+        inputs,
+        tracked,
+        cotangents,
+        name or getattr(fn, "__name__", "function"),
+        terms,
+        condition,
+        seed,
+    )
 
 
 def _check(
