@@ -43,7 +43,10 @@ def graph(device):
     show("a.grad_fn", a.grad_fn)
     node, depth = q.grad_fn, 0
     while node is not None:
-        show("  " * depth + ("q.grad_fn" if depth == 0 else "next_functions[0][0]"), type(node).__name__)
+        show(
+            "  " * depth + ("q.grad_fn" if depth == 0 else "next_functions[0][0]"),
+            type(node).__name__,
+        )
         node, depth = node.next_functions[0][0] if node.next_functions else None, depth + 1
     return a, b, q
 
