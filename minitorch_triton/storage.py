@@ -12,6 +12,17 @@ from weakref import WeakValueDictionary
 import torch
 
 
+class Bin(list):
+    """Freed buffers of one size on one device, each with its address."""
+
+    __slots__ = ("device", "size")
+
+    def __init__(self, size: int, device: torch.device):
+        super().__init__()
+        self.size = size
+        self.device = device
+
+
 class Pool:
     """Freed buffers by size and device, handed out again instead of asking the system for memory.
 
@@ -25,25 +36,20 @@ class Pool:
     def __init__(self, capacity: int = 1 << 30):
         self.capacity = capacity
         self.held = 0
-        self._free: dict[tuple[torch.device, int], list[torch.Tensor]] = {}
+        self._bins: dict[tuple[int, torch.device], Bin] = {}
 
-    def take(self, nbytes: int, device: torch.device) -> torch.Tensor:
+    def bin(self, nbytes: int, device: torch.device) -> Bin:
+        """Where buffers of at least this many bytes come from."""
         size = -(-nbytes // self.ALIGNMENT) * self.ALIGNMENT
-        free = self._free.get((device, size))
-        if free:
-            self.held -= size
-            return free.pop()
-        return torch.empty(size, dtype=torch.uint8, device=device)
-
-    def give(self, buffer: torch.Tensor, device: torch.device) -> None:
-        size = buffer.numel()
-        if self.held + size <= self.capacity:
-            self.held += size
-            self._free.setdefault((device, size), []).append(buffer)
+        found = self._bins.get((size, device))
+        if found is None:
+            found = self._bins[size, device] = Bin(size, device)
+        return found
 
     def clear(self) -> None:
         """Return every free buffer to PyTorch's allocator."""
-        self._free.clear()
+        for free in self._bins.values():
+            free.clear()
         self.held = 0
 
 
@@ -59,12 +65,14 @@ class Storage:
         owner: the storage whose memory this one borrows (``Tensor.data``), or None.
         foreign: whether torch tensors outside this package see the memory; writes then count in
             PyTorch's own version counter, so that a write by either framework is seen by both.
-        pooled: whether the buffer goes to the pool in the end: it came from there, and nobody
-            outside has seen it.
+
+    Attributes:
+        bin: of the pool, where the buffer goes in the end; None if it did not come from there or
+            somebody outside has seen it.
     """
 
     __slots__ = (
-        "__weakref__", "_version", "address", "buffer", "device", "foreign", "owner", "pooled"
+        "__weakref__", "_version", "address", "bin", "buffer", "device", "foreign", "owner"
     )  # fmt: skip
 
     def __init__(
@@ -73,20 +81,36 @@ class Storage:
         device: torch.device,
         owner: Storage | None = None,
         foreign: bool = False,
-        pooled: bool = False,
     ):
         self.buffer = buffer
         self.device = device
         self.owner = owner
         self.foreign = foreign
-        self.pooled = pooled
+        self.bin: Bin | None = None
         self.address = buffer.data_ptr()
         self._version = 0
 
     @classmethod
     def allocate(cls, nbytes: int, device: torch.device) -> Storage:
         """Uninitialised memory from the pool."""
-        return cls(pool.take(nbytes, device), device, pooled=True)
+        return cls.take(pool.bin(nbytes, device))
+
+    @classmethod
+    def take(cls, free: Bin) -> Storage:
+        """Uninitialised memory from a bin of the pool."""
+        storage = cls.__new__(cls)
+        if free:
+            storage.buffer, storage.address = free.pop()
+            pool.held -= free.size
+        else:
+            storage.buffer = torch.empty(free.size, dtype=torch.uint8, device=free.device)
+            storage.address = storage.buffer.data_ptr()
+        storage.device = free.device
+        storage.owner = None
+        storage.foreign = False
+        storage.bin = free
+        storage._version = 0
+        return storage
 
     def alias(self) -> Storage:
         """The same memory under another identity and with a version of its own."""
@@ -96,7 +120,7 @@ class Storage:
         """The buffer as a torch tensor, for use outside this package."""
         root = self.owner or self
         root.foreign = self.foreign = True
-        root.pooled = False
+        root.bin = None
         return self.buffer
 
     @property
@@ -111,8 +135,10 @@ class Storage:
             self._version += 1
 
     def __del__(self) -> None:
-        if self.pooled:
-            pool.give(self.buffer, self.device)
+        free = self.bin
+        if free is not None and pool.held < pool.capacity:
+            pool.held += free.size
+            free.append((self.buffer, self.address))
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -128,7 +154,16 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 class Layout:
     """Shape, strides (in elements), dtype and device of a tensor. Make one with :func:`layout`."""
 
-    __slots__ = ("__weakref__", "contiguous", "device", "dtype", "nbytes", "numel", "shape", "strides")
+    __slots__ = (
+        "__weakref__",
+        "contiguous",
+        "device",
+        "dtype",
+        "nbytes",
+        "numel",
+        "shape",
+        "strides",
+    )
 
     def __init__(
         self,

@@ -172,6 +172,8 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
+        if self._view is None:
+            return self._requires_grad or self._grad_fn is not None
         return self._requires_grad or self.grad_fn is not None
 
     @requires_grad.setter
@@ -185,7 +187,9 @@ class Tensor:
                 )
             return
         if value and not self.dtype.is_floating_point:
-            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+            raise RuntimeError(
+                "only Tensors of floating point and complex dtype can require gradients"
+            )
         self._requires_grad = bool(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -269,7 +273,7 @@ class Tensor:
 
     def grad_edge(self) -> tuple[Node, int]:
         """Where a gradient of this tensor goes: its maker, or for a leaf what accumulates it."""
-        node = self.grad_fn
+        node = self._grad_fn if self._view is None else self.grad_fn
         if node is not None:
             return node, self.output_nr
         accumulator = self._accumulator() if self._accumulator is not None else None
@@ -356,7 +360,9 @@ class Tensor:
     @data.setter
     def data(self, value: Tensor) -> None:
         if value.dtype != self.dtype and self._requires_grad and not value.dtype.is_floating_point:
-            raise RuntimeError("data set to a tensor that requires gradients must be floating point")
+            raise RuntimeError(
+                "data set to a tensor that requires gradients must be floating point"
+            )
         self.storage, self.layout = value.storage, value.layout
         self.offset, self.address = value.offset, value.address
         self._accumulator = None
@@ -376,7 +382,9 @@ class Tensor:
         if not self.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         if not self.is_leaf:
-            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+            raise RuntimeError(
+                "post accumulate grad hooks cannot be registered on non-leaf tensors"
+            )
         if "_post_accumulate_hooks" not in self.__dict__:
             self._post_accumulate_hooks = {}
         return RemovableHandle(self._post_accumulate_hooks, hook)
@@ -613,19 +621,27 @@ class Tensor:
 
     def new_tensor(self, data: Any, *, dtype: Any = None, requires_grad: Any = False) -> Tensor:
         """A tensor of ``data`` with this dtype and device."""
-        return tensor(data, dtype=dtype or self.dtype, device=self.device, requires_grad=requires_grad)
+        return tensor(
+            data, dtype=dtype or self.dtype, device=self.device, requires_grad=requires_grad
+        )
 
-    def new_full(self, size: Sequence[Any], fill_value: Any, *, dtype: Any = None, requires_grad: Any = False) -> Tensor:
+    def new_full(
+        self, size: Sequence[Any], fill_value: Any, *, dtype: Any = None, requires_grad: Any = False
+    ) -> Tensor:
         """A filled tensor with this dtype and device."""
         return creation.make(size, fill_value, dtype or self.dtype, self.device, requires_grad)
 
     def new_zeros(self, *size: Any, dtype: Any = None, requires_grad: Any = False) -> Tensor:
         """Zeros with this dtype and device."""
-        return self.new_full(views.shape_arguments(size), 0, dtype=dtype, requires_grad=requires_grad)
+        return self.new_full(
+            views.shape_arguments(size), 0, dtype=dtype, requires_grad=requires_grad
+        )
 
     def new_ones(self, *size: Any, dtype: Any = None, requires_grad: Any = False) -> Tensor:
         """Ones with this dtype and device."""
-        return self.new_full(views.shape_arguments(size), 1, dtype=dtype, requires_grad=requires_grad)
+        return self.new_full(
+            views.shape_arguments(size), 1, dtype=dtype, requires_grad=requires_grad
+        )
 
     def new_empty(self, *size: Any, dtype: Any = None, requires_grad: Any = False) -> Tensor:
         """An uninitialised tensor with this dtype and device."""

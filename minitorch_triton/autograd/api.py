@@ -32,7 +32,9 @@ def _initial_gradients(outputs: Sequence[Any], grads: Sequence[Any], create_grap
             result.append(output.new_ones(output.shape))
             continue
         if not hasattr(grad, "layout"):
-            raise TypeError(f"gradients can be either Tensors or None, but got {type(grad).__name__}")
+            raise TypeError(
+                f"gradients can be either Tensors or None, but got {type(grad).__name__}"
+            )
         if grad.shape != output.shape:
             raise RuntimeError(
                 f"Mismatch in shape: grad_output[{index}] has a shape of {grad.shape} and "
@@ -119,7 +121,9 @@ def grad(
         RuntimeError: as :func:`backward`, or an input was not used in the graph.
     """
     if is_grads_batched:
-        raise NotImplementedError("is_grads_batched needs vmap, which minitorch_triton does not have")
+        raise NotImplementedError(
+            "is_grads_batched needs vmap, which minitorch_triton does not have"
+        )
     if materialize_grads and allow_unused is False:
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "

@@ -50,7 +50,9 @@ def run_backward(
     # Roots that another root leads to wait for it.
     ready = [(-node.sequence_nr, id(node), node) for node in incoming if node not in waiting]
     heapq.heapify(ready)
-    with modes.set_grad_enabled(create_graph):
+    recorded = modes.state.grad_enabled
+    modes.state.grad_enabled = create_graph
+    try:
         while ready:
             node = heapq.heappop(ready)[2]
             inputs = incoming.pop(node, None) or [None] * len(node.outputs)
@@ -75,18 +77,29 @@ def run_backward(
                 child, number = edge
                 grad = results[index]
                 if grad is not None:
-                    _add(incoming, child, number, _validated(node, index, grad, child.outputs[number]))
+                    _add(
+                        incoming,
+                        child,
+                        number,
+                        _validated(node, index, grad, child.outputs[number]),
+                    )
                     grad = None
                 waiting[child] -= 1
                 if waiting[child] == 0:
                     heapq.heappush(ready, (-child.sequence_nr, id(child), child))
             results = ()
+    finally:
+        modes.state.grad_enabled = recorded
     return [captured[edge] for edge in captures] if captures is not None else []
 
 
 def _run(node: Node, inputs: list, keep_graph: bool) -> Sequence:
-    if all(grad is None for grad in inputs):
+    for grad in inputs:
+        if grad is not None:
+            break
+    else:
         return (None,) * len(node.next_edges)
+    grad = None
     hooks = node.hooks
     seen = tuple(inputs) if hooks is not None and hooks.post else ()
     results = node.apply(inputs)

@@ -104,7 +104,9 @@ class Function:
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+        raise NotImplementedError(
+            "You must implement the forward function for custom autograd.Function."
+        )
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -120,7 +122,9 @@ class Function:
         """Run forward; record a node if an input requires a gradient."""
         ctx = cls._node_class()
         is_tensor = [hasattr(arg, "layout") for arg in args]
-        requires = [tensor and arg.requires_grad for tensor, arg in zip(is_tensor, args, strict=True)]
+        requires = [
+            tensor and arg.requires_grad for tensor, arg in zip(is_tensor, args, strict=True)
+        ]
         ctx.needs_input_grad = tuple(requires)
         ctx._is_tensor = is_tensor
         with modes.set_grad_enabled(False):
@@ -199,7 +203,8 @@ def once_differentiable(backward: Callable) -> Callable:
             return results
         single = not isinstance(results, tuple)
         failing = [
-            result if result is None else _refuse(result) for result in ([results] if single else results)
+            result if result is None else _refuse(result)
+            for result in ([results] if single else results)
         ]
         return failing[0] if single else tuple(failing)
 
@@ -210,7 +215,9 @@ class _NotDifferentiable(Node):
     __slots__ = ()
 
     def apply(self, grads: list) -> Sequence:
-        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+        raise RuntimeError(
+            "trying to differentiate twice a function that was marked with @once_differentiable"
+        )
 
 
 def _refuse(result: Any) -> Any:

@@ -127,17 +127,18 @@ class AccumulateGrad(Node):
         variable = self.variable
         if grad is None:
             return ()
-        if variable.grad is None:
+        present = variable._grad
+        if present is None:
             if state.grad_enabled:
                 variable.grad = grad.clone()
             elif _is_unshared(grad) and grad.layout.strides == variable.layout.strides:
-                variable.grad = grad
+                variable._grad = grad
             else:
                 variable.grad = grad.detach().clone()
         elif state.grad_enabled:
-            variable.grad = variable.grad + grad
+            variable.grad = present + grad
         else:
-            variable.grad.add_(grad)
+            present.add_(grad)
         for hook in list(variable._post_accumulate_hooks.values()):
             hook(variable)
         return ()

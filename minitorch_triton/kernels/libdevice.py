@@ -20,7 +20,9 @@ else:
         u = tl.exp(x)
         shifted = u - 1
         corrected = shifted * x / tl.log(u)
-        return tl.where(u == 1, x, tl.where((shifted == -1) | (u == float("inf")), shifted, corrected))
+        return tl.where(
+            u == 1, x, tl.where((shifted == -1) | (u == float("inf")), shifted, corrected)
+        )
 
     @triton.jit
     def log1p(x):

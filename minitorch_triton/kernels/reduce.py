@@ -150,10 +150,18 @@ def reduce_kernel(
     else:
         rows = m[:, None]
         total = tl.full((BLOCK_SIZE_M, BLOCK_SIZE_N), IDENTITY, COMPUTE)
-    a_row = group_offsets(rows, kept_1, kept_2, a_k0, a_k1, 1 if UNIT[0] and KEPT_INNER else a_k2, ONE_KEPT)
-    b_row = group_offsets(rows, kept_1, kept_2, b_k0, b_k1, 1 if UNIT[1] and KEPT_INNER else b_k2, ONE_KEPT)
-    c_row = group_offsets(rows, kept_1, kept_2, c_k0, c_k1, 1 if UNIT[2] and KEPT_INNER else c_k2, ONE_KEPT)
-    d_row = group_offsets(rows, kept_1, kept_2, d_k0, d_k1, 1 if UNIT[3] and KEPT_INNER else d_k2, ONE_KEPT)
+    a_row = group_offsets(
+        rows, kept_1, kept_2, a_k0, a_k1, 1 if UNIT[0] and KEPT_INNER else a_k2, ONE_KEPT
+    )
+    b_row = group_offsets(
+        rows, kept_1, kept_2, b_k0, b_k1, 1 if UNIT[1] and KEPT_INNER else b_k2, ONE_KEPT
+    )
+    c_row = group_offsets(
+        rows, kept_1, kept_2, c_k0, c_k1, 1 if UNIT[2] and KEPT_INNER else c_k2, ONE_KEPT
+    )
+    d_row = group_offsets(
+        rows, kept_1, kept_2, d_k0, d_k1, 1 if UNIT[3] and KEPT_INNER else d_k2, ONE_KEPT
+    )
     first = tl.program_id(1).to(tl.int64) * chunk
     last = tl.minimum(first + chunk, N)
     for start in tl.range(first, last, BLOCK_SIZE_N):
@@ -164,16 +172,40 @@ def reduce_kernel(
             cols = n[None, :]
         mask = (rows < M) & (cols < last)
         a_col = group_offsets(
-            cols, reduced_1, reduced_2, a_r0, a_r1, 1 if UNIT[0] and not KEPT_INNER else a_r2, ONE_REDUCED
+            cols,
+            reduced_1,
+            reduced_2,
+            a_r0,
+            a_r1,
+            1 if UNIT[0] and not KEPT_INNER else a_r2,
+            ONE_REDUCED,
         )
         b_col = group_offsets(
-            cols, reduced_1, reduced_2, b_r0, b_r1, 1 if UNIT[1] and not KEPT_INNER else b_r2, ONE_REDUCED
+            cols,
+            reduced_1,
+            reduced_2,
+            b_r0,
+            b_r1,
+            1 if UNIT[1] and not KEPT_INNER else b_r2,
+            ONE_REDUCED,
         )
         c_col = group_offsets(
-            cols, reduced_1, reduced_2, c_r0, c_r1, 1 if UNIT[2] and not KEPT_INNER else c_r2, ONE_REDUCED
+            cols,
+            reduced_1,
+            reduced_2,
+            c_r0,
+            c_r1,
+            1 if UNIT[2] and not KEPT_INNER else c_r2,
+            ONE_REDUCED,
         )
         d_col = group_offsets(
-            cols, reduced_1, reduced_2, d_r0, d_r1, 1 if UNIT[3] and not KEPT_INNER else d_r2, ONE_REDUCED
+            cols,
+            reduced_1,
+            reduced_2,
+            d_r0,
+            d_r1,
+            1 if UNIT[3] and not KEPT_INNER else d_r2,
+            ONE_REDUCED,
         )
         values = [
             load_operand(a_ptr, a_row + a_col, mask, COMPUTE),
@@ -202,7 +234,10 @@ def later_maximum(value, index, other_value, other_index):
     other_wins = (
         (other_value > value)
         | ((other_value != other_value) & (value == value))
-        | (((other_value == value) | ((other_value != other_value) & (value != value))) & (other_index < index))
+        | (
+            ((other_value == value) | ((other_value != other_value) & (value != value)))
+            & (other_index < index)
+        )
     )
     return tl.where(other_wins, other_value, value), tl.where(other_wins, other_index, index)
 
@@ -213,7 +248,10 @@ def later_minimum(value, index, other_value, other_index):
     other_wins = (
         (other_value < value)
         | ((other_value != other_value) & (value == value))
-        | (((other_value == value) | ((other_value != other_value) & (value != value))) & (other_index < index))
+        | (
+            ((other_value == value) | ((other_value != other_value) & (value != value)))
+            & (other_index < index)
+        )
     )
     return tl.where(other_wins, other_value, value), tl.where(other_wins, other_index, index)
 

@@ -243,7 +243,9 @@ def make(
     """A new leaf, filled with a number, or uninitialised where ``fill`` is None."""
     for size in shape:
         if size < 0:
-            raise RuntimeError(f"Trying to create tensor with negative dimension {size}: {list(shape)}")
+            raise RuntimeError(
+                f"Trying to create tensor with negative dimension {size}: {list(shape)}"
+            )
     form = layout(
         tuple(shape),
         None,
@@ -365,9 +367,7 @@ class Cat(Op):
         dtype = promotion.result_type(tensors)
         first = tensors[0].shape
         size = sum(tensor.shape[dim] for tensor in tensors)
-        y = dispatch.empty(
-            (*first[:dim], size, *first[dim + 1 :]), dtype, tensors[0].device
-        )
+        y = dispatch.empty((*first[:dim], size, *first[dim + 1 :]), dtype, tensors[0].device)
         at = 0
         for tensor in tensors:
             copy_into(y.narrow(dim, at, tensor.shape[dim]), tensor)

@@ -86,10 +86,10 @@ class Plan:
     Addresses are numbered: the arguments come first, then the allocations.
     """
 
-    __slots__ = ("allocations", "launches", "outputs")
+    __slots__ = ("bins", "launches", "outputs")
 
     def __init__(self, args: Sequence, storages: list[Storage], launches: list, results: Sequence):
-        self.allocations = [(storage.buffer.numel(), storage.device) for storage in storages]
+        self.bins = [storage.bin for storage in storages]
         slots = {}
         for number, arg in enumerate(args):
             if isinstance(arg, Tensor):
@@ -123,8 +123,8 @@ class Plan:
         """Run the plan on arguments of the layouts that it was recorded with."""
         addresses = [arg.address if isinstance(arg, Tensor) else arg for arg in args]
         storages = []
-        for nbytes, device in self.allocations:
-            storage = Storage.allocate(nbytes, device)
+        for free in self.bins:
+            storage = Storage.take(free)
             storages.append(storage)
             addresses.append(storage.address)
         start = launching.start
@@ -401,13 +401,18 @@ class Op:
             original: for an in-place op a copy of what was overwritten, if backward needs it.
         """
         needs = self.needs_of(args)
-        places = [place for place, arg in enumerate(args) if isinstance(arg, Tensor)]
-        edges = [args[place].grad_edge() if needs[place] else None for place in places]
+        places = []
+        edges = []
+        for place, arg in enumerate(args):
+            if isinstance(arg, Tensor):
+                places.append(place)
+                edges.append(arg.grad_edge() if needs[place] else None)
         linked = self.linked
         if version is None:
             for number in linked:
-                if any(results[number] is arg for arg in args):
-                    results[number] = results[number].detach()
+                for arg in args:
+                    if results[number] is arg:
+                        results[number] = arg.detach()
         node = self.node_type(edges, [results[number].layout for number in linked])
         node.needs = needs
         node.places = places

@@ -113,9 +113,7 @@ def _weighted(loss: Any, weight: Any, reduction: str) -> Any:
     return loss.mean() if reduction == "mean" else loss.sum()
 
 
-def binary_cross_entropy(
-    x: Any, target: Any, weight: Any = None, reduction: str = "mean"
-) -> Any:
+def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """Cross-entropy of probabilities x and targets, both in [0, 1].
 
     Raises:
@@ -140,9 +138,7 @@ def binary_cross_entropy_with_logits(
         ValueError: the shapes differ.
     """
     if x.shape != target.shape:
-        raise ValueError(
-            f"Target size ({target.shape}) must be the same as input size ({x.shape})"
-        )
+        raise ValueError(f"Target size ({target.shape}) must be the same as input size ({x.shape})")
     inner = reduction if weight is None else "none"
     if pos_weight is None:
         loss = _bce_logits(x, target, inner)

@@ -490,15 +490,15 @@ ceil = Elementwise("Ceil", fn.ceil, {"x": fn.zero_grad})
 trunc = Elementwise("Trunc", fn.trunc, {"x": fn.zero_grad})
 round = Elementwise("Round", fn.round, {"x": fn.zero_grad})
 clamp_both = Elementwise(
-    "Clamp",
+    "ClampBackward1",
     fn.clamp,
     {"x": fn.clamp_grad, "low": fn.clamp_grad_low, "high": fn.clamp_grad_high},
 )
 clamp_min = Elementwise(
-    "ClampMin", fn.clamp_min, {"x": fn.clamp_min_grad, "low": fn.clamp_min_grad_low}
+    "ClampBackward1", fn.clamp_min, {"x": fn.clamp_min_grad, "low": fn.clamp_min_grad_low}
 )
 clamp_max = Elementwise(
-    "ClampMax", fn.clamp_max, {"x": fn.clamp_max_grad, "high": fn.clamp_max_grad_high}
+    "ClampBackward1", fn.clamp_max, {"x": fn.clamp_max_grad, "high": fn.clamp_max_grad_high}
 )
 maximum = Elementwise("Maximum", fn.maximum, {"a": fn.maximum_grad_a, "b": fn.maximum_grad_b})
 minimum = Elementwise("Minimum", fn.minimum, {"a": fn.maximum_grad_b, "b": fn.maximum_grad_a})
@@ -564,7 +564,7 @@ def bitwise_not(x: Any) -> Any:
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     """Limit x to [min, max], numbers or tensors, of which one may be None."""
     if min is None and max is None:
-        raise ValueError("clamp: At least one of 'min' or 'max' must not be None")
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if min is None:
         return clamp_max(x, max)
     return clamp_min(x, min) if max is None else clamp_both(x, min, max)

@@ -32,7 +32,9 @@ def result_type(tensors: Sequence[Any], numbers: Sequence[type] = ()) -> torch.d
     for tensor in tensors:
         rank = 0 if tensor.shape else 1
         present = ranks[rank]
-        ranks[rank] = tensor.dtype if present is None else torch.promote_types(present, tensor.dtype)
+        ranks[rank] = (
+            tensor.dtype if present is None else torch.promote_types(present, tensor.dtype)
+        )
     for kind in numbers:
         dtype = _number_dtype(kind)
         present = ranks[2]

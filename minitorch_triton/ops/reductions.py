@@ -135,7 +135,9 @@ class Extreme(Reduction):
     ) -> Any:
         shape = tuple(x.shape)
         # NaN is its own extreme: where y is NaN, every NaN of x holds it.
-        hit = eq(x, _restored(y, shape, dims, keepdim)) | ((x != x) & _restored(y != y, shape, dims, keepdim))
+        hit = eq(x, _restored(y, shape, dims, keepdim)) | (
+            (x != x) & _restored(y != y, shape, dims, keepdim)
+        )
         count = sum_(hit, dims, True)
         share = g if keepdim else _restored(g, _kept_shape(shape, dims, True), dims, False)
         return where(hit, (share / count).expand(shape), 0.0).to(x.dtype)
@@ -234,7 +236,9 @@ def sum_(x: Any, dims: Dims, keepdim: bool) -> Any:
     return sum(x, dims, keepdim) if dims or not x.ndim else x
 
 
-def mean(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+def mean(
+    x: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> Any:
     """The mean over some dimensions, or all.
 
     Raises:
@@ -252,7 +256,9 @@ def mean(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype |
     return op(x.to(dtype), normal_dims(dim, x.ndim), keepdim, dtype)
 
 
-def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+def prod(
+    x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> Any:
     """The product over one dimension, or all."""
     if dtype is None:
         dtype = x.dtype if x.dtype.is_floating_point else torch.int64
@@ -335,7 +341,9 @@ def _logical(op: Op, x: Any, dim: Any, keepdim: bool, empty_value: bool) -> Any:
     if x.layout.numel == 0:
         from minitorch_triton.ops.creation import make
 
-        return make(_kept_shape(tuple(x.shape), dims, keepdim), empty_value, torch.bool, x.device, False)
+        return make(
+            _kept_shape(tuple(x.shape), dims, keepdim), empty_value, torch.bool, x.device, False
+        )
     return op(x, dims, keepdim)
 
 
@@ -360,7 +368,14 @@ def var(
     return total / divisor if divisor > 0 else total * (math.nan if divisor == 0 else math.inf)
 
 
-def std(x: Any, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Any:
+def std(
+    x: Any,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Any:
     """The standard deviation: the root of :func:`var`."""
     return var(x, dim, unbiased, keepdim, correction=correction).sqrt()
 
@@ -398,15 +413,11 @@ def sum_to_size(x: Any, *size: Any) -> Any:
     if target == shape:
         return x
     pad = len(shape) - len(target)
-    dims = [
-        d for d in range(len(shape)) if d < pad or (target[d - pad] == 1 and shape[d] != 1)
-    ]
+    dims = [d for d in range(len(shape)) if d < pad or (target[d - pad] == 1 and shape[d] != 1)]
     if pad < 0 or builtins.any(
         d >= pad and d not in dims and target[d - pad] != shape[d] for d in range(len(shape))
     ):
-        raise RuntimeError(
-            f"size {{{list(target)}}} is not expandable to size {{{list(shape)}}}."
-        )
+        raise RuntimeError(f"size {{{list(target)}}} is not expandable to size {{{list(shape)}}}.")
     return (sum(x, tuple(dims), True) if dims else x).reshape(target)
 
 

@@ -30,7 +30,9 @@ class ViewNode(Node):
 
 def view_node(name: str, undo: Callable) -> type[ViewNode]:
     """A node type; ``undo(gradient, layout, *details)`` returns the gradient of the input."""
-    return type(dispatch.node_name(name), (ViewNode,), {"__slots__": (), "undo": staticmethod(undo)})
+    return type(
+        dispatch.node_name(name), (ViewNode,), {"__slots__": (), "undo": staticmethod(undo)}
+    )
 
 
 def make_view(
@@ -326,9 +328,7 @@ def expand(x: Any, *sizes: Any) -> Any:
                 f"{list(form.shape)}"
             )
         shape.append(size)
-    return make_view(
-        x, tuple(shape), tuple(strides), x.offset, _Expand, (), (expand, tuple(shape))
-    )
+    return make_view(x, tuple(shape), tuple(strides), x.offset, _Expand, (), (expand, tuple(shape)))
 
 
 def expand_as(x: Any, other: Any) -> Any:
@@ -459,7 +459,9 @@ def split(x: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple:
     size = x.layout.shape[dim]
     if isinstance(split_size, int):
         if split_size <= 0:
-            raise RuntimeError(f"split expects split_size be positive, but got split_size={split_size}")
+            raise RuntimeError(
+                f"split expects split_size be positive, but got split_size={split_size}"
+            )
         sizes = [min(split_size, size - at) for at in range(0, size, split_size)] or [0]
     else:
         sizes = list(split_size)
