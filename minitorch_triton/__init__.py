@@ -73,17 +73,6 @@ from minitorch_triton.ops.indexing import (  # noqa: E402
     scatter,
     scatter_add,
 )
-from minitorch_triton.ops.products import (  # noqa: E402
-    addmm,
-    baddbmm,
-    bmm,
-    dot,
-    get_float32_matmul_precision,
-    matmul,
-    mm,
-    mv,
-    set_float32_matmul_precision,
-)
 from minitorch_triton.ops.pointwise import (  # noqa: E402
     abs,
     bitwise_and,
@@ -135,6 +124,17 @@ from minitorch_triton.ops.pointwise import (  # noqa: E402
     tanh,
     trunc,
     where,
+)
+from minitorch_triton.ops.products import (  # noqa: E402
+    addmm,
+    baddbmm,
+    bmm,
+    dot,
+    get_float32_matmul_precision,
+    matmul,
+    mm,
+    mv,
+    set_float32_matmul_precision,
 )
 from minitorch_triton.ops.random import (  # noqa: E402
     Generator,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ class Tensor:
     _accumulator: Callable | None = None
     _view: tuple[Tensor, tuple] | None = None
     _view_version = 0
-    _post_accumulate_hooks: dict[int, Callable] = {}
+    _post_accumulate_hooks: Mapping[int, Callable] = MappingProxyType({})
     _retains_grad = False
     __array_priority__ = 1000
 
@@ -240,15 +241,16 @@ class Tensor:
         if value is not None:
             if not isinstance(value, Tensor):
                 raise TypeError(
-                    f"assigned grad expected to be a Tensor or None but got grad of type {type(value)}"
+                    "assigned grad expected to be a Tensor or None but got grad of type "
+                    f"{type(value)}"
                 )
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if value.layout.shape != self.layout.shape:
                 raise RuntimeError(
                     f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of "
-                    f"size '{list(self.shape)}'. Please ensure that the gradient and the tensor are "
-                    "the same size"
+                    f"size '{list(self.shape)}'. Please ensure that the gradient and the tensor "
+                    "are the same size"
                 )
             if value.dtype != self.dtype:
                 raise RuntimeError(
@@ -328,7 +330,8 @@ class Tensor:
             base = self._view[0]
             if base.is_leaf and base.requires_grad:
                 raise RuntimeError(
-                    "a view of a leaf Variable that requires grad is being used in an in-place operation."
+                    "a view of a leaf Variable that requires grad is being used in an in-place "
+                    "operation."
                 )
         elif self.is_leaf and self._requires_grad:
             raise RuntimeError(
@@ -387,7 +390,8 @@ class Tensor:
             )
         if "_post_accumulate_hooks" not in self.__dict__:
             self._post_accumulate_hooks = {}
-        return RemovableHandle(self._post_accumulate_hooks, hook)
+        hooks = self.__dict__["_post_accumulate_hooks"]
+        return RemovableHandle(hooks, hook)
 
     def retain_grad(self) -> None:
         """Keep the gradient of a tensor that is not a leaf in ``.grad``."""
@@ -425,7 +429,7 @@ class Tensor:
         whole = flat.untyped_storage().nbytes() // tensor.dtype.itemsize
         flat = flat.as_strided((whole,), (1,), 0)
         form = layout(tuple(tensor.shape), tensor.stride(), tensor.dtype, device)
-        return Tensor(Storage(flat, device, foreign=shared), form, tensor.storage_offset())
+        return Tensor(Storage(flat, device, foreign=shared), form, int(tensor.storage_offset()))
 
     def _as_torch(self) -> torch.Tensor:
         """A torch tensor on this memory for a moment's use inside the package."""
@@ -445,7 +449,8 @@ class Tensor:
             return self.detach().cpu().torch().numpy()
         if self.requires_grad:
             raise RuntimeError(
-                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
+                "instead."
             )
         return self.torch().numpy()
 
@@ -681,8 +686,8 @@ class Tensor:
     __neg__ = pointwise.neg
     __abs__ = pointwise.abs
     __invert__ = pointwise.bitwise_not
-    __eq__ = _operator(pointwise.eq)  # type: ignore[assignment]
-    __ne__ = _operator(pointwise.ne)  # type: ignore[assignment]
+    __eq__ = _operator(pointwise.eq)
+    __ne__ = _operator(pointwise.ne)
     __lt__ = _operator(pointwise.lt)
     __le__ = _operator(pointwise.le)
     __gt__ = _operator(pointwise.gt)
@@ -862,11 +867,11 @@ class Tensor:
         return self.reshape(other.shape)
 
     @property
-    def T(self) -> Tensor:  # noqa: N802 (PyTorch's name)
+    def T(self) -> Tensor:
         return views.reversed_dims(self)
 
     @property
-    def mT(self) -> Tensor:  # noqa: N802 (PyTorch's name)
+    def mT(self) -> Tensor:
         return views.matrix_transpose(self)
 
     # Reductions
@@ -889,7 +894,7 @@ class Tensor:
     sum_to_size = reductions.sum_to_size
 
 
-class _recording:  # noqa: N801 (a context manager)
+class _recording:
     """Grad mode on, for rebuilding the history of a view."""
 
     def __enter__(self) -> None:
@@ -919,7 +924,7 @@ def _representation(x: Tensor) -> str:
 
 def _rebuild(cls: type, data: torch.Tensor, requires_grad: bool) -> Tensor:
     source = Tensor.from_torch_memory(data, shared=False)
-    y = cls.__new__(cls)
+    y: Tensor = object.__new__(cls)
     y.__dict__.update(source.__dict__)
     y._requires_grad = requires_grad
     return y
@@ -935,8 +940,8 @@ def tensor(
     """A new leaf with a copy of ``data``: numbers, nested sequences, arrays or tensors."""
     if isinstance(data, Tensor):
         warnings.warn(
-            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() "
-            "or sourceTensor.detach().clone().requires_grad_(True), rather than "
+            "To copy construct from a tensor, it is recommended to use "
+            "sourceTensor.detach().clone() or sourceTensor.detach().clone().requires_grad_(True), rather than "
             "tensor(sourceTensor).",
             stacklevel=2,
         )
@@ -995,7 +1000,7 @@ def from_dlpack(source: Any) -> Tensor:
     return Tensor.from_torch_memory(torch.from_dlpack(source))
 
 
-dispatch.Tensor = Tensor
+dispatch.Tensor = Tensor  # type: ignore[misc]
 
 __all__ = [
     "Tensor",

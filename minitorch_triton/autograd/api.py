@@ -16,7 +16,7 @@ def _as_tuple(value: Any) -> tuple:
 
 def _initial_gradients(outputs: Sequence[Any], grads: Sequence[Any], create_graph: bool) -> list:
     """The upstream gradient of each output: what was given, or one for a scalar."""
-    result = []
+    result: list = []
     for index, (output, grad) in enumerate(zip(outputs, grads, strict=True)):
         if grad is None:
             if not output.requires_grad:

@@ -18,6 +18,7 @@ class FunctionCtx(Node):
     """What ``forward`` notes for ``backward``."""
 
     needs_input_grad: tuple[bool, ...]
+    _is_tensor: list[bool]
     _forward_class: type[Function]
 
     def __init__(self) -> None:
@@ -33,8 +34,8 @@ class FunctionCtx(Node):
         for tensor in tensors:
             if tensor is not None and not hasattr(tensor, "layout"):
                 raise TypeError(
-                    f"save_for_backward can only save variables, but argument {tensors.index(tensor)} "
-                    f"is of type {type(tensor).__name__}"
+                    "save_for_backward can only save variables, but argument "
+                    f"{tensors.index(tensor)} is of type {type(tensor).__name__}"
                 )
         self._to_save = tensors
 
@@ -111,8 +112,8 @@ class Function:
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function "
-            "to use it with backward mode AD."
+            "You must implement either the backward or vjp method for your custom "
+            "autograd.Function to use it with backward mode AD."
         )
 
     setup_context: Callable | None = None
@@ -154,7 +155,7 @@ class Function:
         )
         linked = []
         numbers: dict[int, int] = {}
-        layouts = []
+        layouts: list = []
         for result in results:
             if not hasattr(result, "layout"):
                 linked.append(result)

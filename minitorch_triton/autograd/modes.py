@@ -1,4 +1,4 @@
-"""Whether operations are recorded in the graph: ``no_grad``, ``enable_grad``, ``set_grad_enabled``."""
+"""Whether operations are recorded: ``no_grad``, ``enable_grad``, ``set_grad_enabled``."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class _GradMode:
         return wrapper
 
 
-class no_grad(_GradMode):  # noqa: N801 (PyTorch's name)
+class no_grad(_GradMode):
     """Operations inside are not recorded: ``with no_grad():`` or ``@no_grad``."""
 
     def __new__(cls, function: Callable | None = None) -> Any:
@@ -85,7 +85,7 @@ class no_grad(_GradMode):  # noqa: N801 (PyTorch's name)
         super().__init__(False)
 
 
-class enable_grad(_GradMode):  # noqa: N801 (PyTorch's name)
+class enable_grad(_GradMode):
     """Operations inside are recorded, also within ``no_grad``."""
 
     def __new__(cls, function: Callable | None = None) -> Any:
@@ -99,7 +99,7 @@ class enable_grad(_GradMode):  # noqa: N801 (PyTorch's name)
         super().__init__(True)
 
 
-class set_grad_enabled(_GradMode):  # noqa: N801 (PyTorch's name)
+class set_grad_enabled(_GradMode):
     """Set the mode: at once when called, and until the end of the block as a context manager."""
 
     def __init__(self, mode: bool):
@@ -115,7 +115,7 @@ class set_grad_enabled(_GradMode):  # noqa: N801 (PyTorch's name)
         return super().__call__(function)
 
 
-class saved_tensors_hooks:  # noqa: N801 (PyTorch's name)
+class saved_tensors_hooks:
     """Tensors saved for backward inside go through ``pack``; backward gets them by ``unpack``."""
 
     def __init__(self, pack_hook: Callable, unpack_hook: Callable):

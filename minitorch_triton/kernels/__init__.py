@@ -1,1 +1,1 @@
-"""Triton kernels and their thin launchers on raw buffers; nothing here knows a Tensor or a graph."""
+"""Triton kernels and their thin launchers on raw buffers; no Tensor, no graph is known here."""

@@ -11,7 +11,7 @@ import triton.language as tl
 from minitorch_triton.kernels.launch import INTERPRETED
 
 if not INTERPRETED:
-    from triton.language.extra.libdevice import expm1, log1p, pow, tanh  # noqa: F401
+    from triton.language.extra.libdevice import expm1, log1p, pow, tanh
 else:
 
     @triton.jit

@@ -53,7 +53,8 @@ def wrap_dim(dim: int, ndim: int) -> int:
         raise TypeError(f"dim must be int, not {type(dim).__name__}")
     if not -bound <= dim < bound:
         raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got {dim})"
+            f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got "
+            f"{dim})"
         )
     return dim % bound
 
@@ -290,7 +291,7 @@ def arange(
         whole = all(isinstance(number, int) for number in (start, end, step))
         dtype = torch.int64 if whole else torch.get_default_dtype()
     if all(isinstance(number, int) for number in (start, end, step)):
-        n = -(-(end - start) // step)  # type: ignore[operator]
+        n = int(-(-(end - start) // step))
     else:
         n = math.ceil((end - start) / step)
     form = layout((n,), None, check_dtype(dtype), resolve_device(device))

@@ -236,6 +236,10 @@ class OpNode(Node):
     __slots__ = ("args", "needs", "places", "saved")
 
     op: Op
+    args: list | None
+    needs: tuple[bool, ...]
+    places: list[int]
+    saved: list | None
 
     def apply(self, grads: list) -> Sequence:
         saved = self.saved
@@ -341,6 +345,7 @@ class Op:
                 f"derivative for {self.name} is not differentiable: it has no decompose, which "
                 "create_graph=True needs"
             )
+        assert node.args is not None
         args = [arg.unpack(node) if isinstance(arg, SavedTensor) else arg for arg in node.args]
         outputs = _as_list(self.decompose(*args))[: self.visible]
         pairs = [

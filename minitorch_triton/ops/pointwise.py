@@ -598,4 +598,5 @@ def elementwise(
     """
     parameters = list(function.arg_names)
     name = name or "".join(part.capitalize() for part in function.__name__.split("_"))
-    return Elementwise(name, function, dict(zip(parameters, derivatives, strict=False)), **defaults)
+    by_parameter = dict(zip(parameters, derivatives, strict=False))
+    return Elementwise(name, function, by_parameter, "promoted", **defaults)

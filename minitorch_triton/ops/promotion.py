@@ -43,9 +43,7 @@ def result_type(tensors: Sequence[Any], numbers: Sequence[type] = ()) -> torch.d
     for dtype in ranks:
         if dtype is None:
             continue
-        if result is None:
-            result = dtype
-        elif _kind(dtype) > _kind(result):
+        if result is None or _kind(dtype) > _kind(result):
             result = dtype
     assert result is not None
     return result

@@ -125,8 +125,8 @@ class Extreme(Reduction):
     def forward(self, x: Any, dims: Dims, keepdim: bool) -> Any:
         if x.layout.numel == 0:
             raise RuntimeError(
-                f"{self.name.lower()}(): Expected reduction dim to be specified for input.numel() == "
-                "0. Specify the reduction dim with the 'dim' argument."
+                f"{self.name.lower()}(): Expected reduction dim to be specified for input.numel() "
+                "== 0. Specify the reduction dim with the 'dim' argument."
             )
         return self.reduce(x, dims, keepdim, x.dtype)
 
@@ -277,12 +277,12 @@ def amin(x: Any, dim: Any = (), keepdim: bool = False) -> Any:
 
 
 def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    """The largest element; with ``dim`` a pair ``(values, indices)``; of two tensors elementwise."""
+    """The largest element; with ``dim`` the pair (values, indices); of two tensors elementwise."""
     return _extreme(x, dim, keepdim, max_op, max_dim, torch.return_types.max)
 
 
 def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    """The smallest element; with ``dim`` a pair ``(values, indices)``; of two tensors elementwise."""
+    """The smallest element; with ``dim`` the pair (values, indices); of two tensors elementwise."""
     return _extreme(x, dim, keepdim, min_op, min_dim, torch.return_types.min)
 
 

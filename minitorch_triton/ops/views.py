@@ -14,7 +14,7 @@ from minitorch_triton.autograd.modes import state
 from minitorch_triton.autograd.node import Node
 from minitorch_triton.ops import creation, dispatch
 from minitorch_triton.ops.creation import wrap_dim
-from minitorch_triton.storage import layout
+from minitorch_triton.storage import Layout, layout
 
 
 class ViewNode(Node):
@@ -22,6 +22,8 @@ class ViewNode(Node):
 
     __slots__ = ("details", "form")
 
+    details: tuple
+    form: Layout
     undo: Callable
 
     def apply(self, grads: list) -> Sequence:
@@ -281,7 +283,8 @@ def matrix_transpose(x: Any) -> Any:
     """``x.mT``: the last two dimensions exchanged."""
     if x.ndim < 2:
         raise RuntimeError(
-            f"tensor.mT is only supported on matrices or batches of matrices. Got {x.ndim}-D tensor."
+            "tensor.mT is only supported on matrices or batches of matrices. Got "
+            f"{x.ndim}-D tensor."
         )
     return transpose(x, -2, -1)
 
