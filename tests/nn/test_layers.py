@@ -324,6 +324,7 @@ def test_dtypes():
 ERRORS = [
     (lambda t, n: n.Dropout(1.5), ValueError),
     (lambda t, n: n.functional.dropout(t.ones(1), -0.1), ValueError),
+    (lambda t, n: n.functional.dropout(None), TypeError),
     (lambda t, n: n.Linear(4, 3)(t.ones(2, 5)), RuntimeError),
     (lambda t, n: n.BatchNorm1d(4)(t.ones(4)), ValueError),
     (lambda t, n: n.BatchNorm1d(4)(t.ones(1, 4)), ValueError),

@@ -231,6 +231,19 @@ def test_state_dict_goes_both_ways(name, options):
     pair.check()
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_saved_state_goes_both_ways(name, tmp_path):
+    options = {"momentum": 0.9} if name == "SGD" else {}
+    pair = Pair(name, shapes=[(3,), (7, 5)], lr=0.1, **options)
+    pair.step()
+    mt.save(pair.optimizer.state_dict(), tmp_path / "ours")
+    torch.save(pair.reference.state_dict(), tmp_path / "theirs")
+    pair.reference.load_state_dict(torch.load(tmp_path / "ours", weights_only=True))
+    pair.optimizer.load_state_dict(mt.load(tmp_path / "theirs"))
+    pair.step()
+    pair.check()
+
+
 def test_load_state_dict_copies():
     pair = Pair("SGD", shapes=[(3,)], lr=0.1, momentum=0.9)
     pair.step()
