@@ -67,6 +67,11 @@ class _Trace(threading.local):
 _trace = _Trace()
 
 
+def type_name(dtype: torch.dtype) -> str:
+    """PyTorch's name of a dtype in messages: Float, Long, ..."""
+    return torch.empty(0, dtype=dtype, device="meta").type().split(".")[-1].removesuffix("Tensor")
+
+
 def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """A contiguous tensor without initial values."""
     return empty_as(layout(tuple(shape), None, dtype, device))
@@ -422,6 +427,7 @@ class Op:
         node.needs = needs
         node.places = places
         node.saved = saved = []
+        kept: dict[int, SavedTensor] = {}
         for kind, number in self.saves_for(needs):
             item = None
             if kind == "input":
@@ -429,7 +435,7 @@ class Op:
                 if number == 0 and original is not None:
                     item = SavedTensor(original)
                 elif isinstance(item, Tensor):
-                    item = SavedTensor(item)
+                    item = kept[number] = SavedTensor(item)
                     if version is not None and args[number].storage is results[0].storage:
                         item.version = version
             elif kind == "output":
@@ -443,7 +449,9 @@ class Op:
             saved.append(item)
         node.args = None
         if self.decompose is not None:
-            node.args = [SavedTensor(arg) if isinstance(arg, Tensor) else arg for arg in args]
+            node.args = list(args)
+            for place in places:
+                node.args[place] = kept.get(place) or SavedTensor(args[place])
         if version is not None:
             results[0].rebase_inplace(node)
             return node

@@ -12,7 +12,16 @@ from minitorch_triton.kernels import elementwise as fn
 from minitorch_triton.kernels import map as map_kernel
 from minitorch_triton.kernels import reduce as reduce_kernel
 from minitorch_triton.ops import dispatch, promotion
-from minitorch_triton.ops.dispatch import FORMS, NOTHING, Number, Op, Planned, Save, empty_as
+from minitorch_triton.ops.dispatch import (
+    FORMS,
+    NOTHING,
+    Number,
+    Op,
+    Planned,
+    Save,
+    empty_as,
+    type_name,
+)
 from minitorch_triton.ops.tracing import run_on_tensors
 from minitorch_triton.storage import Layout, contiguous_strides, layout
 
@@ -398,11 +407,6 @@ def _typed(forms: Sequence[Any], operands: Sequence[Any]) -> list:
     return [
         operand if form is None else form for form, operand in zip(forms, operands, strict=True)
     ]
-
-
-def type_name(dtype: torch.dtype) -> str:
-    """PyTorch's name of a dtype in messages: Float, Long, ..."""
-    return torch.empty(0, dtype=dtype, device="meta").type().split(".")[-1].removesuffix("Tensor")
 
 
 def _check(name: str, operands: Sequence[Any]) -> list:

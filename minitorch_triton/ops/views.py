@@ -6,6 +6,7 @@ A view's node turns the gradient back by a view of its own, except where element
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,10 +38,13 @@ def view_node(name: str, undo: Callable) -> type[ViewNode]:
     )
 
 
+# A view's layout depends on nothing but the viewed layout and the arguments.
+_cached = functools.lru_cache(maxsize=4096)
+
+
 def make_view(
     x: Any,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
+    form: Layout,
     offset: int,
     node_type: type[ViewNode],
     details: tuple,
@@ -49,14 +53,15 @@ def make_view(
     """A tensor on x's memory.
 
     Args:
+        form: the view's layout.
         offset: in elements from the start of the storage.
         node_type, details: the node, and what its ``undo`` needs.
         replay: ``(function, *args)`` such that ``function(x, *args)`` makes this view again.
     """
-    y = dispatch.Tensor(x.storage, layout(shape, strides, x.dtype, x.device), offset)
+    y = dispatch.Tensor(x.storage, form, offset)
     y.become_view(x, replay)
     if state.grad_enabled and x.requires_grad:
-        node = node_type((x.grad_edge(),), (y.layout,))
+        node = node_type((x.grad_edge(),), (form,))
         node.form = x.layout
         node.details = details
         y.rebase(node, 0)
@@ -129,6 +134,14 @@ def _strides_for(form: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
     return tuple(strides)
 
 
+@_cached
+def _viewed(form: Layout, sizes: tuple[int, ...]) -> Layout | None:
+    """The same memory in another shape, or None where that needs a copy."""
+    shape = _inferred(sizes, form.numel)
+    strides = form.strides if shape == form.shape else _strides_for(form, shape)
+    return None if strides is None else layout(shape, strides, form.dtype, form.device)
+
+
 def _undo_shape(g: Any, form: Any) -> Any:
     return g.reshape(form.shape)
 
@@ -145,22 +158,19 @@ def view(x: Any, *sizes: Any) -> Any:
     Raises:
         RuntimeError: the number of elements differs, or the strides do not allow it.
     """
-    shape = _inferred(shape_arguments(sizes), x.layout.numel)
-    strides = _strides_for(x.layout, shape)
-    if strides is None:
+    form = _viewed(x.layout, shape_arguments(sizes))
+    if form is None:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one "
             "dimension spans across two contiguous subspaces). Use .reshape(...) instead."
         )
-    return make_view(x, shape, strides, x.offset, _View, (), (view, shape))
+    return make_view(x, form, x.offset, _View, (), (view, form.shape))
 
 
 def reshape(x: Any, *sizes: Any) -> Any:
     """Like :func:`view`, but copies where a view is impossible."""
-    shape = _inferred(shape_arguments(sizes), x.layout.numel)
-    if shape == x.layout.shape:
-        return view(x, shape)
-    if _strides_for(x.layout, shape) is None:
+    shape = shape_arguments(sizes)
+    if _viewed(x.layout, shape) is None:
         x = x.contiguous()
     return view(x, shape)
 
@@ -188,12 +198,16 @@ def unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Any:
 
 def unsqueeze(x: Any, dim: int) -> Any:
     """A dimension of size 1 more, at ``dim``."""
-    form = x.layout
+    return make_view(x, _unsqueezed(x.layout, dim), x.offset, _Unsqueeze, (), (unsqueeze, dim))
+
+
+@_cached
+def _unsqueezed(form: Layout, dim: int) -> Layout:
     dim = wrap_dim(dim, len(form.shape) + 1)
     stride = form.shape[dim] * form.strides[dim] if dim < len(form.shape) else 1
     shape = (*form.shape[:dim], 1, *form.shape[dim:])
     strides = (*form.strides[:dim], stride, *form.strides[dim:])
-    return make_view(x, shape, strides, x.offset, _Unsqueeze, (), (unsqueeze, dim))
+    return layout(shape, strides, form.dtype, form.device)
 
 
 def squeeze(x: Any, dim: int | Sequence[int] | None = None) -> Any:
@@ -205,8 +219,12 @@ def squeeze(x: Any, dim: int | Sequence[int] | None = None) -> Any:
     kept = [d for d in range(ndim) if d not in dropped or form.shape[d] != 1]
     return make_view(
         x,
-        tuple(form.shape[d] for d in kept),
-        tuple(form.strides[d] for d in kept),
+        layout(
+            tuple(form.shape[d] for d in kept),
+            tuple(form.strides[d] for d in kept),
+            form.dtype,
+            form.device,
+        ),
         x.offset,
         _Squeeze if dim is None else _SqueezeDim,
         (),
@@ -227,17 +245,17 @@ _T = view_node("T", _undo_permute)
 
 
 def _permuted(x: Any, dims: tuple[int, ...], node_type: type[ViewNode]) -> Any:
-    form = x.layout
+    form, inverse = _permuted_form(x.layout, dims)
+    return make_view(x, form, x.offset, node_type, (inverse,), (permute, dims))
+
+
+@_cached
+def _permuted_form(form: Layout, dims: tuple[int, ...]) -> tuple[Layout, tuple[int, ...]]:
+    """The layout with the dimensions in another order, and the inverse order."""
+    shape = tuple([form.shape[d] for d in dims])
+    strides = tuple([form.strides[d] for d in dims])
     inverse = tuple(sorted(range(len(dims)), key=dims.__getitem__))
-    return make_view(
-        x,
-        tuple([form.shape[d] for d in dims]),
-        tuple([form.strides[d] for d in dims]),
-        x.offset,
-        node_type,
-        (inverse,),
-        (permute, dims),
-    )
+    return layout(shape, strides, form.dtype, form.device), inverse
 
 
 def permute(x: Any, *dims: Any) -> Any:
@@ -301,12 +319,17 @@ _Expand = view_node("Expand", _undo_expand)
 
 def expand(x: Any, *sizes: Any) -> Any:
     """Dimensions of size 1 repeated without copying; -1 keeps a size."""
-    given = shape_arguments(sizes)
-    form = x.layout
+    form = _expanded(x.layout, shape_arguments(sizes))
+    return make_view(x, form, x.offset, _Expand, (), (expand, form.shape))
+
+
+@_cached
+def _expanded(form: Layout, given: tuple[int, ...]) -> Layout:
     pad = len(given) - len(form.shape)
     if pad < 0:
         raise RuntimeError(
-            f"expand({x.type()}{{{list(form.shape)}}}, size={list(given)}): the number of sizes "
+            f"expand(torch.{dispatch.type_name(form.dtype)}Tensor{{{list(form.shape)}}}, "
+            f"size={list(given)}): the number of sizes "
             f"provided ({len(given)}) must be greater or equal to the number of dimensions in the "
             f"tensor ({len(form.shape)})"
         )
@@ -331,7 +354,7 @@ def expand(x: Any, *sizes: Any) -> Any:
                 f"{list(form.shape)}"
             )
         shape.append(size)
-    return make_view(x, tuple(shape), tuple(strides), x.offset, _Expand, (), (expand, tuple(shape)))
+    return layout(tuple(shape), tuple(strides), form.dtype, form.device)
 
 
 def expand_as(x: Any, other: Any) -> Any:
@@ -370,8 +393,9 @@ def as_index(items: tuple) -> Index:
     )
 
 
-def _indexed(form: Any, index: Index) -> tuple[tuple, tuple, int]:
-    """Shape, strides and offset (relative) of a basic index."""
+@_cached
+def _indexed(form: Layout, index: Index) -> tuple[Layout, int]:
+    """Layout and offset (from the tensor's own) of a basic index."""
     ndim = len(form.shape)
     used = sum(1 for item in index if item is not None and item is not Ellipsis)
     if used > ndim:
@@ -409,17 +433,16 @@ def _indexed(form: Any, index: Index) -> tuple[tuple, tuple, int]:
                 )
             offset += item % size * stride
         d += 1
-    return tuple(shape), tuple(strides), offset
+    return layout(tuple(shape), tuple(strides), form.dtype, form.device), offset
 
 
 def index_view(x: Any, index: Index) -> Any:
     """``x[index]`` for a basic index, sharing memory."""
-    shape, strides, offset = _indexed(x.layout, index)
+    form, offset = _indexed(x.layout, index)
     selects = any(isinstance(item, int) for item in index)
     return make_view(
         x,
-        shape,
-        strides,
+        form,
         x.offset + offset,
         _Select if selects else _Slice,
         (index,),
@@ -499,7 +522,7 @@ _Alias = view_node("Alias", _undo_shape)
 def alias(x: Any) -> Any:
     """The same tensor as a new object of the graph."""
     form = x.layout
-    return make_view(x, form.shape, form.strides, x.offset, _Alias, (), (alias,))
+    return make_view(x, form, x.offset, _Alias, (), (alias,))
 
 
 class ScatterView(dispatch.Op):
