@@ -475,7 +475,7 @@ _CREATION = [
         summary="a row-major copy where x is not",
     ),
     Case(
-        "to", "copy", lambda t, x: x.to(t.float32), summary="in another dtype or on another device"
+        "to", "copy", lambda t, x: x.to(t.float64), summary="in another dtype or on another device"
     ),
     Case(
         "to:half", "copy", lambda t, x: x.to(t.bfloat16), dtypes=(torch.float32,), condition=2**15
@@ -678,6 +678,14 @@ _NORMALIZATION = [
         summary="of each row",
     ),
     normalization("layer_norm:plain", lambda t, x: t.nn.functional.layer_norm(x, (5, 7)), CUBE),
+    Case(
+        "layer_norm:rows",
+        "normalization",
+        lambda t, x, w, b: t.nn.functional.layer_norm(x, (7,), w, b),
+        (Input((300, 7)), PER_FEATURE, SHIFT),
+        terms=300,
+        condition=8,
+    ),
     normalization(
         "batch_norm",
         lambda t, x, w, b: t.nn.functional.batch_norm(x, None, None, w, b, training=True),
