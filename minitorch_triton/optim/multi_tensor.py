@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from minitorch_triton.kernels.optimizers import block_size, table_rows
@@ -13,16 +14,20 @@ from minitorch_triton.ops.pointwise import is_dense
 from minitorch_triton.tensor import Tensor, from_numpy
 
 
-def table(tensors: Sequence[Sequence[Tensor]]) -> Tensor:
-    """A table on the device for tensors of one dtype; those of one row are stored alike."""
+def _rows(tensors: Sequence[Sequence[Tensor]]) -> np.ndarray:
+    """The rows of a table for tensors of one dtype and device; those of one entry are alike."""
     first = tensors[0][0]
-    rows = table_rows(
+    return table_rows(
         [[tensor.data_ptr() for tensor in row] for row in tensors],
         [row[0].numel() for row in tensors],
         first.element_size(),
         block_size(first.device),
     )
-    return from_numpy(rows).to(first.device)
+
+
+def table(tensors: Sequence[Sequence[Tensor]]) -> Tensor:
+    """A table on the device for tensors of one dtype; those of one entry are stored alike."""
+    return from_numpy(_rows(tensors)).to(tensors[0][0].device)
 
 
 class Batch:
@@ -38,21 +43,38 @@ class Batch:
     def __init__(
         self,
         key: Any,
-        members: Sequence[tuple[Tensor, Tensor, dict[str, Any], Sequence[Tensor]]],
+        members: Sequence[tuple[int, Tensor, Tensor, dict[str, Any], Sequence[Tensor]]],
     ):
+        """Members are: number among the gradients, parameter, gradient, state, state's tensors."""
         self.key = key
-        self.dtype = members[0][0].dtype
-        self.states = [state for _, _, state, _ in members]
+        self.dtype = members[0][1].dtype
+        self.states = [state for _, _, _, state, _ in members]
         self.lasting = True
         self._copies: list[tuple[Tensor, Tensor]] = []
         self._storages = []
-        rows = []
-        for param, grad, _, tensors in members:
+        tensors = []
+        for _, param, grad, _, columns in members:
             target = self._dense(param)
-            rows.append((target, self._alike(grad, target), *tensors))
-            self._storages += [tensor.storage for tensor in (target, *tensors)]
-        self._rows = rows  # keeps copies alive until the launch
-        self.table = table(rows)
+            tensors.append((target, self._alike(grad, target), *columns))
+            self._storages += [tensor.storage for tensor in (target, *columns)]
+        self._tensors = tensors  # keeps copies alive until the launch
+        self._rows = _rows(tensors)
+        self.table = from_numpy(self._rows).to(tensors[0][0].device)
+
+        # Which gradient each row belongs to, and how far into it.
+        self._numbers = [number for number, *_ in members]
+        block = block_size(self.table.device)
+        blocks = [-(-target.numel() // block) for target, *_ in tensors]
+        self._owner = np.repeat(np.arange(len(members)), blocks)
+        begins = np.array([grad.address for _, grad, *_ in tensors])
+        self._offset = self._rows[:, 1] - begins[self._owner]
+
+    def move_gradients(self, addresses: Sequence[int]) -> None:
+        """Work on gradients at other addresses; everything else is where it was."""
+        begins = np.array([addresses[number] for number in self._numbers])
+        self._rows[:, 1] = begins[self._owner] + self._offset
+        if self.table.is_cuda:  # on the CPU the table is these rows
+            self.table.copy_(from_numpy(self._rows))
 
     def _dense(self, param: Tensor) -> Tensor:
         """The parameter, or a copy that is written back if its memory has gaps."""

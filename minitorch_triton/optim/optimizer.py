@@ -111,7 +111,7 @@ class Optimizer:
         self._state_dict_post_hooks: OrderedDict[int, Callable] = OrderedDict()
         self._load_state_dict_pre_hooks: OrderedDict[int, Callable] = OrderedDict()
         self._load_state_dict_post_hooks: OrderedDict[int, Callable] = OrderedDict()
-        self._plans: dict[int, tuple[list, list[Batch]]] = {}
+        self._plans: dict[int, tuple[list, list[int], list[Batch]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -226,7 +226,9 @@ class Optimizer:
         columns: Sequence[str],
         key: Callable[[dict[str, Any]], Any],
     ) -> list[Batch]:
-        """The launches of one group's step; built anew only if something has another address.
+        """The launches of one group's step, built anew only if something has changed.
+
+        Gradients often lie elsewhere than in the last step; their addresses are only replaced.
 
         Args:
             number: which group.
@@ -235,11 +237,13 @@ class Optimizer:
             key: tells by its state which parameters cannot share a launch.
         """
         signature: list = [columns]
+        addresses = []
         for param in group["params"]:
             grad = param.grad
             if grad is None:
                 continue
-            signature += (param.address, param.layout, grad.address, grad.layout)
+            signature += (param.address, param.layout, grad.layout)
+            addresses.append(grad.address)
             if columns:
                 state = self.state[param]
                 signature.append(key(state))
@@ -248,11 +252,15 @@ class Optimizer:
                     signature.append(None if tensor is None else tensor.address)
         plan = self._plans.get(number)
         if plan is not None and plan[0] == signature:
-            return plan[1]
+            if plan[1] != addresses:
+                for batch in plan[2]:
+                    batch.move_gradients(addresses)
+                self._plans[number] = (signature, addresses, plan[2])
+            return plan[2]
         with no_grad():
             batches, complete = self._build(group, columns, key)
         if complete:
-            self._plans[number] = (signature, batches)
+            self._plans[number] = (signature, addresses, batches)
         else:
             self._plans.pop(number, None)
         return batches
@@ -263,6 +271,7 @@ class Optimizer:
         """The batches, and whether they serve later steps too."""
         members: dict[tuple, list] = {}
         complete = True
+        count = 0
         for param in group["params"]:
             if param.grad is None:
                 continue
@@ -273,7 +282,8 @@ class Optimizer:
                     state[name] = _zeros_alike(param)
                     complete = False
             tensors = [state[name] for name in columns]
-            members.setdefault(kind, []).append((param, param.grad, state, tensors))
+            members.setdefault(kind, []).append((count, param, param.grad, state, tensors))
+            count += 1
         batches = [Batch(kind[2], batch) for kind, batch in members.items()]
         return batches, complete and all(batch.lasting for batch in batches)
 
