@@ -416,8 +416,10 @@ def _check(name: str, operands: Sequence[Any]) -> list:
         if isinstance(operand, dispatch.Tensor):
             tensors.append(operand)
         elif not isinstance(operand, Number):
+            hint = ": use from_torch" if isinstance(operand, torch.Tensor) else ""
             raise TypeError(
-                f"{name.lower()}(): argument must be Tensor or Number, not {type(operand).__name__}"
+                f"{name.lower()}(): argument must be Tensor or Number, not "
+                f"{torch.typename(operand)}{hint}"
             )
     devices = {tensor.device for tensor in tensors}
     if len(devices) > 1:
