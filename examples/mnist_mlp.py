@@ -83,10 +83,10 @@ def train(args):
             optimizer.step()  # 5. update
 
             losses.append(loss.detach())
-            hits += (logits.argmax(dim=1) == labels).sum()
+            hits += (logits.argmax(dim=1) == labels).sum().item()
             bar.update(len(labels))
             if len(losses) % 10 == 0 or bar.n == bar.total:
-                bar.set_postfix(loss=f"{loss.item():.3f}", accuracy=f"{hits.item() / bar.n:.1%}")
+                bar.set_postfix(loss=f"{loss.item():.3f}", accuracy=f"{hits / bar.n:.1%}")
         seconds = time.perf_counter() - start
         test_loss, test_accuracy, probabilities = evaluate(model, loss_fn, test_images, test_labels)
         bar.set_postfix_str(f"{bar.postfix}, test accuracy={test_accuracy:.1%}")
@@ -95,7 +95,7 @@ def train(args):
         history.append(
             {
                 "losses": [loss.item() for loss in losses],
-                "train_accuracy": hits.item() / len(train_images),
+                "train_accuracy": hits / len(train_images),
                 "test_loss": test_loss,
                 "test_accuracy": test_accuracy,
                 "images_per_second": len(train_images) / seconds,

@@ -80,7 +80,7 @@ def mnist(
     """
     images, labels = mnist_arrays(root, train)
     pixels = mt.from_numpy(images).to(device)
-    normalised = (pixels.to(mt.float32) / 255 - MNIST_MEAN) / MNIST_STD
+    normalised = pixels * (1 / 255 / MNIST_STD) - MNIST_MEAN / MNIST_STD
     return normalised, mt.from_numpy(labels).to(device)
 
 
