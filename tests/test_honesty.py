@@ -127,7 +127,7 @@ def test_without_launches_every_result_is_poison(case, nothing_runs):
         outputs, cotangents, gradients = run(
             case, inputs, lambda y: mt.from_torch(torch.full(y.shape, 0.5))
         )
-    except RuntimeError:
+    except (RuntimeError, ValueError):
         assert case.name in HOST_READS
         return
     for y in outputs:

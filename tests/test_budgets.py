@@ -1,0 +1,103 @@
+"""What an operation costs in Python, counted in calls rather than seconds."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import minitorch_triton as mt
+from minitorch_triton import nn
+from minitorch_triton.testing import CASES
+
+CALLS_OF_AN_OP = 40
+
+
+def python_calls(function: Callable, *args: Any) -> int:
+    """How many Python functions a call of ``function`` calls."""
+    count = 0
+
+    def profile(frame: Any, event: str, arg: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(profile)
+    try:
+        function(*args)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+SINGLE_OPS = ("add", "add:broadcast", "mul", "exp", "where", "sum:last", "mean", "matmul")
+SINGLE_OPS += ("softmax", "cross_entropy", "linear", "layer_norm", "dropout", "mse_loss", "view")
+SINGLE_OPS += ("transpose", "getitem", "embedding", "clone", "cat")
+
+
+@pytest.mark.parametrize("name", SINGLE_OPS)
+def test_calls_of_an_operation_that_is_replayed(name):
+    case = CASES[name]
+    inputs = [
+        mt.from_torch(x).requires_grad_(case.differentiable and x.is_floating_point())
+        for x in case.sample(torch.float32)
+    ]
+    case.call(mt, *inputs)
+    # One of the calls is the case's own expression.
+    assert python_calls(case.call, mt, *inputs) - 1 <= CALLS_OF_AN_OP
+
+
+def test_calls_of_a_backward_grow_by_no_more_than_an_operation_each():
+    x = mt.ones(5, 7, requires_grad=True)
+
+    def chain(length: int) -> int:
+        y = x
+        for _ in range(length):
+            y = y.exp()
+        return python_calls(mt.autograd.grad, y, x, mt.ones(5, 7))
+
+    chain(2)
+    assert chain(20) - chain(10) <= 10 * CALLS_OF_AN_OP
+
+
+def test_a_graph_of_100_000_nodes_works_and_is_freed():
+    def descend(leaf: mt.Tensor, depth: int) -> None:
+        y = leaf
+        for _ in range(depth):
+            y = y * 1.0
+        y.backward(mt.ones(3))
+        assert leaf.grad.tolist() == [1.0, 1.0, 1.0]
+
+    descend(mt.ones(3, requires_grad=True), 10)
+    gc.collect()
+    before = len(gc.get_objects())
+    descend(mt.ones(3, requires_grad=True), 100_000)
+    gc.collect()
+    assert len(gc.get_objects()) - before <= 10
+
+
+def test_a_graph_of_100_000_nodes_is_freed_without_backward():
+    y = leaf = mt.ones(3, requires_grad=True)
+    for _ in range(100_000):
+        y = y + leaf
+    del y
+    assert leaf.grad is None
+
+
+def test_a_training_step_makes_few_calls():
+    """A step of the usual MLP: 12 operations forward, as many nodes back, and the update."""
+    model = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 4))
+    update = mt.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    x, target = mt.ones(5, 16), mt.zeros(5, dtype=mt.int64)
+
+    def step() -> None:
+        update.zero_grad()
+        nn.functional.cross_entropy(model(x), target).backward()
+        update.step()
+
+    for _ in range(3):
+        step()
+    assert python_calls(step) <= 12 * CALLS_OF_AN_OP
