@@ -82,6 +82,8 @@ def matmul_kernel(
     beta: tl.float64,
     PROLOGUE: tl.constexpr,  # (g, saved) -> A, applied to A's elements, or None
     ACTIVATION: tl.constexpr,  # x -> C, or None
+    SCALED: tl.constexpr,  # whether alpha is not 1
+    SUMMED: tl.constexpr,  # whether R is not 1
     COMPUTE_TYPE: tl.constexpr,
     INPUT_PRECISION: tl.constexpr,
     BLOCK_SIZE_M: tl.constexpr,
@@ -113,23 +115,33 @@ def matmul_kernel(
 
     acc = tl.zeros((BLOCK_SIZE_M, BLOCK_SIZE_N), COMPUTE_TYPE)
     steps = tl.cdiv(K, BLOCK_SIZE_K)
-    for step in range(R * steps):
-        r = step // steps
-        offs_k = (step % steps) * BLOCK_SIZE_K + tl.arange(0, BLOCK_SIZE_K)
+    total_steps = steps
+    if SUMMED:
+        total_steps = R * steps
+    for step in range(total_steps):
+        a_matrix = a_ptr
+        b_matrix = b_ptr
+        start = step * BLOCK_SIZE_K
+        if SUMMED:
+            a_matrix += step // steps * stride_ar
+            b_matrix += step // steps * stride_br
+            start = step % steps * BLOCK_SIZE_K
+        offs_k = start + tl.arange(0, BLOCK_SIZE_K)
         a = load_a(
-            a_ptr + r * stride_ar, saved_ptr, offs_m, offs_k, M, K,
+            a_matrix, saved_ptr, offs_m, offs_k, M, K,
             stride_am, stride_ak, stride_sm, stride_sk, PROLOGUE, COMPUTE_TYPE,
         )  # fmt: skip
         mask_b = (offs_k < K)[:, None] & mask_n[None, :]
         offs_b = offs_k[:, None] * stride_bk + offs_n[None, :] * stride_bn
-        b = tl.load(b_ptr + r * stride_br + offs_b, mask=mask_b, other=0)
+        b = tl.load(b_matrix + offs_b, mask=mask_b, other=0)
         if COMPUTE_TYPE.is_floating():
             acc = tl.dot(a, b, acc, input_precision=INPUT_PRECISION)
         else:
             a = a.to(COMPUTE_TYPE)[:, :, None]
             acc += tl.sum(a * b.to(COMPUTE_TYPE)[None, :, :], axis=1)
 
-    acc *= tl.full((), alpha, COMPUTE_TYPE)
+    if SCALED:
+        acc *= tl.full((), alpha, COMPUTE_TYPE)
     mask = mask_m[:, None] & mask_n[None, :]
     if bias_ptr is not None:
         bias_ptr += b1 * stride_bias_b1 + b0 * stride_bias_b0
@@ -156,18 +168,32 @@ def matmul_kernel(
             tl.store(sum_ptr + offs_m, row_sum, mask=mask_m)
 
 
+CPU_TILES = 4
+"""A CPU gets at least so many tiles, unless they became too small: two for each of two threads."""
+
+
 def block_sizes(M: int, N: int, K: int, dtype: torch.dtype, cpu: bool) -> tuple[int, int, int]:
     """Tile sizes ``(BLOCK_SIZE_M, BLOCK_SIZE_N, BLOCK_SIZE_K)`` as a pure function of the shapes.
 
     The CPU compiler turns a whole tile into one in-place product of the valid rectangle, so there
-    a tile covers all of K and the number of tiles only shares the work among threads.
+    a tile covers all of K. A program packs the panels of B that it needs for itself, so columns are
+    split first to give every thread work, rows only when the columns are down to 64.
     """
     if not dtype.is_floating_point:
         return 16, 16, 16
-    if cpu:
-        return block_size(M, 64), block_size(N, 256), block_size(K, 1024)
-    largest = 64 if dtype.itemsize >= 4 else 128
-    return block_size(M, largest), block_size(N, largest), 32
+    if not cpu:
+        largest = 64 if dtype.itemsize >= 4 else 128
+        return block_size(M, largest), block_size(N, largest), 32
+    rows = max(16, min(128, triton.next_power_of_2(M)))
+    columns = max(16, min(256, triton.next_power_of_2(N)))
+    while triton.cdiv(M, rows) * triton.cdiv(N, columns) < CPU_TILES:
+        if columns > 64:
+            columns //= 2
+        elif rows > 64:
+            rows //= 2
+        else:
+            break
+    return rows, columns, block_size(K, 4096)
 
 
 @dataclass
@@ -298,6 +324,8 @@ def matmul(
         alpha, beta,
         PROLOGUE=prologue,
         ACTIVATION=activation,
+        SCALED=alpha != 1,
+        SUMMED=R != 1,
         COMPUTE_TYPE=compute_type(a.dtype),
         INPUT_PRECISION=input_precision,
         BLOCK_SIZE_M=block_m,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from minitorch_triton.kernels import matmul as kernels
 from minitorch_triton.ops import creation, dispatch, pointwise, reductions
 from minitorch_triton.ops.dispatch import Op
+from minitorch_triton.storage import Layout
 
 _INPUT_PRECISION = {"highest": "ieee", "high": "tf32", "medium": "tf32"}
 _precision = "highest"
@@ -245,16 +247,24 @@ def _check(name: str, *tensors: Any) -> None:
     """Raise unless all are tensors of one dtype that has products, on one device."""
     for tensor in tensors:
         if not isinstance(tensor, dispatch.Tensor):
-            raise TypeError(f"{name}(): argument must be Tensor, not {type(tensor).__name__}")
-    first = tensors[0]
-    for other in tensors[1:]:
+            raise TypeError(
+                f"{name}(): argument must be minitorch_triton's Tensor, not "
+                f"{torch.typename(tensor)}; see from_torch"
+            )
+    _check_forms(name, *[tensor.layout for tensor in tensors])
+
+
+@lru_cache
+def _check_forms(name: str, first: Layout, *others: Layout) -> None:
+    """The part of :func:`_check` that depends on layouts; what passed once is remembered."""
+    for other in others:
         if other.device != first.device:
             raise RuntimeError(
                 "Expected all tensors to be on the same device, but found at least two devices, "
                 f"{first.device} and {other.device}!"
             )
         if other.dtype != first.dtype:
-            names = [str(t.dtype).removeprefix("torch.") for t in (first, other)]
+            names = [str(form.dtype).removeprefix("torch.") for form in (first, other)]
             raise RuntimeError(
                 f"expected {name}'s operands to have the same dtype, but got: "
                 f"{names[0]} != {names[1]}"
@@ -417,26 +427,27 @@ def linear(input: Any, weight: Any, bias: Any = None, activation: Any = None) ->
     Raises:
         RuntimeError: the sizes do not fit.
     """
-    _check("linear", input, weight, *([] if bias is None else [bias]))
-    if input.ndim == 0 or weight.ndim == 0:
+    operands = (input, weight) if bias is None else (input, weight, bias)
+    _check("linear", *operands)
+    x_shape, w_shape = input.layout.shape, weight.layout.shape
+    if not x_shape or not w_shape:
         raise RuntimeError(
             "both arguments to linear need to be at least 1D, but they are "
-            f"{input.ndim}D and {weight.ndim}D"
+            f"{len(x_shape)}D and {len(w_shape)}D"
         )
-    usual = weight.ndim == 2 and (bias is None or tuple(bias.shape) == (weight.shape[0],))
+    usual = len(w_shape) == 2 and (bias is None or bias.layout.shape == w_shape[:1])
     if not usual or (activation is not None and not fuses(activation)):
         y = matmul(input, weight.t())
         y = y if bias is None else y + bias
         return y if activation is None else activation(y)
-    x = input.unsqueeze(0) if input.ndim == 1 else input
-    if x.shape[-1] != weight.shape[1]:
-        rows = math.prod(x.shape[:-1])
+    if x_shape[-1] != w_shape[1]:
         raise RuntimeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1]} and "
-            f"{weight.shape[1]}x{weight.shape[0]})"
+            f"mat1 and mat2 shapes cannot be multiplied ({math.prod(x_shape[:-1])}x{x_shape[-1]} "
+            f"and {w_shape[1]}x{w_shape[0]})"
         )
+    x = input if len(x_shape) > 1 else input.unsqueeze(0)
     if activation is None:
         y = _linear(x, weight, bias, _precision)
     else:
         y = _linear_activation(x, weight, bias, activation, _precision)
-    return y.squeeze(0) if input.ndim == 1 else y
+    return y if len(x_shape) > 1 else y.squeeze(0)

@@ -20,14 +20,14 @@ class Status:
     def __init__(self, device: torch.device):
         self._memory = torch.zeros(2, dtype=torch.int64, device=device)
         self.buffer = dispatch.Tensor.from_torch_memory(self._memory)
-        self._numbers = self._memory.numpy() if device.type == "cpu" else None
+        self._numbers = memoryview(self._memory.numpy()) if device.type == "cpu" else None
 
     def take(self) -> tuple[int, int] | None:
         """What was reported since the last time: the value and its code; None on a GPU."""
         if self._numbers is None or self._numbers[1] == 0:
             return None
-        value, code = int(self._numbers[0]), int(self._numbers[1])
-        self._numbers[:] = 0
+        value, code = self._numbers[0], self._numbers[1]
+        self._numbers[0] = self._numbers[1] = 0
         return value, code
 
     def check(self, exception: type[Exception], message: str, **details: Any) -> None:
