@@ -13,6 +13,8 @@ from minitorch_triton.ops.dispatch import empty_as
 from minitorch_triton.ops.pointwise import is_dense
 from minitorch_triton.tensor import Tensor, from_numpy
 
+_MAX_COLUMNS = 16
+
 
 def _rows(tensors: Sequence[Sequence[Tensor]]) -> np.ndarray:
     """The rows of a table for tensors of one dtype and device; those of one entry are alike."""
@@ -68,11 +70,20 @@ class Batch:
         self._owner = np.repeat(np.arange(len(members)), blocks)
         begins = np.array([grad.address for _, grad, *_ in tensors])
         self._offset = self._rows[:, 1] - begins[self._owner]
+        self._columns: dict[tuple[int, ...], np.ndarray] = {}
 
     def move_gradients(self, addresses: Sequence[int]) -> None:
         """Work on gradients at other addresses; everything else is where it was."""
-        begins = np.array([addresses[number] for number in self._numbers])
-        self._rows[:, 1] = begins[self._owner] + self._offset
+        # Memory goes round: after a few steps the same addresses come again.
+        key = tuple(addresses)
+        column = self._columns.get(key)
+        if column is None:
+            begins = np.array([addresses[number] for number in self._numbers])
+            column = begins[self._owner] + self._offset
+            if len(self._columns) == _MAX_COLUMNS:
+                self._columns.clear()
+            self._columns[key] = column
+        self._rows[:, 1] = column
         if self.table.is_cuda:  # on the CPU the table is these rows
             self.table.copy_(from_numpy(self._rows))
 
