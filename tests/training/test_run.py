@@ -1,4 +1,4 @@
-"""What training costs, in numbers that no clock is needed for."""
+"""What a training run compiles and keeps, in numbers that no clock is needed for."""
 
 import gc
 import subprocess
@@ -89,7 +89,7 @@ def test_memory_does_not_grow_over_ten_thousand_steps():
     objects_after, size_after = resident()
     assert objects_after - objects <= 10
     # The allocator takes a megabyte now and then; a tensor kept by every step, objects and
-    # buffer, would be six.
+    # buffer, would be five.
     assert size_after - size < 3_000_000
 
 
