@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from minitorch_triton.ops.dispatch import Op
 from minitorch_triton.ops.promotion import compute_type
 from minitorch_triton.ops.softmaxes import log_softmax
 from minitorch_triton.ops.status import status_of
+from minitorch_triton.storage import Layout
 
 
 class CrossEntropy(Op):
@@ -157,39 +159,49 @@ _cross_entropy = CrossEntropy("CrossEntropyLoss", logits=True)
 _nll_loss = CrossEntropy("NllLoss", logits=False)
 
 
-def _checked(
-    op: CrossEntropy,
-    x: Any,
-    target: Any,
-    weight: Any,
+@lru_cache
+def _check(
+    logits: bool,
+    x: Layout,
+    target: Layout,
+    weight: Layout | None,
     reduction: str,
     ignore_index: int,
     label_smoothing: float,
-) -> Any:
+) -> bool:
+    """Whether the target holds probabilities; the errors that layouts and options show.
+
+    What passed once is remembered.
+    """
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
-    if not x.dtype.is_floating_point:
-        raise NotImplementedError(
-            f'"{"log_softmax" if op.logits else "nll_loss_out_frame"}" not implemented for '
-            f"'{pointwise.type_name(x.dtype)}'"
-        )
-    if x.ndim == 0:
-        raise ValueError("Expected input to have 1 or more dimensions (got 0)")
-    class_dim = min(1, x.ndim - 1)
-    classes = x.shape[class_dim]
-    if weight is not None and tuple(weight.shape) != (classes,):
-        raise RuntimeError(
-            "weight tensor should be defined either for all or no classes: expected shape "
-            f"[{classes}], got {list(weight.shape)}"
-        )
-    for name, other in (("target", target), ("weight", weight)):
-        if other is not None and other.device != x.device:
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    for name, other in (("input", x), ("target", target), ("weight", weight)):
+        if other is None:
+            continue
+        if not isinstance(other, Layout):
+            raise TypeError(f"{name} must be minitorch_triton's Tensor; see from_torch")
+        if other.device != x.device:
             raise RuntimeError(
                 "Expected all tensors to be on the same device, but found at least two devices, "
                 f"{x.device} (input) and {other.device} ({name})!"
             )
-    probabilities = op.logits and tuple(target.shape) == tuple(x.shape)
-    if probabilities:
+    if not x.dtype.is_floating_point:
+        name = "log_softmax" if logits else "nll_loss_out_frame"
+        raise NotImplementedError(
+            f"\"{name}\" not implemented for '{pointwise.type_name(x.dtype)}'"
+        )
+    if not x.shape:
+        raise ValueError("Expected input to have 1 or more dimensions (got 0)")
+    class_dim = min(1, len(x.shape) - 1)
+    classes = x.shape[class_dim]
+    if weight is not None and weight.shape != (classes,):
+        raise RuntimeError(
+            "weight tensor should be defined either for all or no classes: expected shape "
+            f"[{classes}], got {list(weight.shape)}"
+        )
+    if logits and target.shape == x.shape:
         if not target.dtype.is_floating_point:
             raise RuntimeError(
                 "Expected floating point type for target with class probabilities, got "
@@ -197,22 +209,27 @@ def _checked(
             )
         if ignore_index >= 0:
             raise RuntimeError("ignore_index is not supported for floating point target")
-    else:
-        rest = tuple(x.shape[:class_dim]) + tuple(x.shape[class_dim + 1 :])
-        if x.ndim > 1 and target.ndim > 0 and x.shape[0] != target.shape[0]:
-            raise ValueError(
-                f"Expected input batch_size ({x.shape[0]}) to match target batch_size "
-                f"({target.shape[0]})."
-            )
-        if tuple(target.shape) != rest:
-            raise RuntimeError(f"Expected target size {list(rest)}, got {list(target.shape)}")
-        if target.dtype not in (torch.int64, torch.uint8):
-            raise RuntimeError(
-                "expected target dtype to be Long or Byte, but got "
-                f"{pointwise.type_name(target.dtype)}"
-            )
-    status = status_of(x.device)
-    loss = op(x, target, weight, status.buffer, reduction, ignore_index, label_smoothing)
+        return True
+    rest = x.shape[:class_dim] + x.shape[class_dim + 1 :]
+    if len(x.shape) > 1 and target.shape and x.shape[0] != target.shape[0]:
+        raise ValueError(
+            f"Expected input batch_size ({x.shape[0]}) to match target batch_size "
+            f"({target.shape[0]})."
+        )
+    if target.shape != rest:
+        raise RuntimeError(f"Expected target size {list(rest)}, got {list(target.shape)}")
+    if target.dtype not in (torch.int64, torch.uint8):
+        raise RuntimeError(
+            f"expected target dtype to be Long or Byte, but got {pointwise.type_name(target.dtype)}"
+        )
+    return False
+
+
+def _loss(op: CrossEntropy, x: Any, target: Any, weight: Any, *options: Any) -> Any:
+    weight_form = None if weight is None else weight.layout
+    probabilities = _check(op.logits, x.layout, target.layout, weight_form, *options)
+    status = status_of(x.layout.device)
+    loss = op(x, target, weight, status.buffer, *options)
     if not probabilities:
         status.check(IndexError, "Target {value} is out of bounds.")
     return loss
@@ -242,9 +259,7 @@ def cross_entropy(
         IndexError: a target is out of range. On a GPU, where the host does not wait for the
             kernel, the loss of such a row is NaN instead.
     """
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
-    return _checked(
+    return _loss(
         _cross_entropy, input, target, weight, reduction, ignore_index, float(label_smoothing)
     )
 
@@ -257,4 +272,4 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Any:
     """The negative log-likelihood of log-probabilities; see :func:`cross_entropy`."""
-    return _checked(_nll_loss, input, target, weight, reduction, ignore_index, 0.0)
+    return _loss(_nll_loss, input, target, weight, reduction, ignore_index, 0.0)
