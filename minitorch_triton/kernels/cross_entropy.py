@@ -410,7 +410,8 @@ def cross_entropy_backward(
     """
     class_dim = min(1, len(x.shape) - 1)
     probabilities = _is_probabilities(x, target)
-    classwise, rowwise = [dx, x], []
+    classwise = [dx, x]
+    rowwise: list[Any] = []
     (classwise if probabilities else rowwise).append(target)
     if reduction == "none":
         rowwise.append(g)

@@ -120,7 +120,7 @@ def tile(rows: int, n: int, buffer: Any, largest_row: int = 4096) -> tuple[int, 
     a program should be worth the 0.4 microseconds of starting its thread.
     """
     block_n = block_size(n, largest_row)
-    return row_block(rows, (16384 if is_cpu(buffer) else 4096) // block_n), block_n
+    return row_block(rows, (16384 if is_cpu(buffer) else 2048) // block_n), block_n
 
 
 def row_block(rows: int, largest: int) -> int:
@@ -128,4 +128,4 @@ def row_block(rows: int, largest: int) -> int:
 
     Finer than :func:`block_size`, because a CPU computes every row of a block, masked or not.
     """
-    return min(largest, max(16, triton.next_power_of_2(rows)))
+    return max(1, min(largest, max(16, triton.next_power_of_2(rows))))

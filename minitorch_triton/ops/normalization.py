@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from minitorch_triton.kernels import normalization as kernels
 from minitorch_triton.ops import creation, dispatch, pointwise, reductions
 from minitorch_triton.ops.dispatch import Number, Op
 from minitorch_triton.ops.promotion import compute_type
+from minitorch_triton.storage import Layout
 
 
 def _contiguous(*tensors: Any) -> list:
@@ -62,7 +64,7 @@ class LayerNorm(Op):
             n = math.prod(x.shape[x.ndim - n_dims :])
             partial = dispatch.empty((2, groups, n), stats.dtype, x.device)
         arguments = (stats, x, weight)
-        options = {"n_dims": n_dims, "center": self.center}
+        options: dict[str, Any] = {"n_dims": n_dims, "center": self.center}
         try:
             kernels.layer_norm_backward(dx, dw, db, partial, g, *arguments, **options)
         except ValueError:
@@ -170,27 +172,38 @@ _layer_norm, _rms_norm = LayerNorm("NativeLayerNorm", True), LayerNorm("FusedRms
 _batch_norm = BatchNorm("NativeBatchNorm")
 
 
-def _normalized_dims(name: str, input: Any, normalized_shape: Any, **parameters: Any) -> int:
+@lru_cache
+def _normalized_dims(
+    name: str,
+    input: Layout,
+    normalized_shape: int | tuple[int, ...],
+    weight: Layout | None,
+    bias: Layout | None,
+) -> int:
     """How many dimensions are normalized; the checks that layer and RMS normalization share."""
-    shape = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
     if not shape:
         raise RuntimeError(
             "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
-            f"element, but got normalized_shape = {shape}"
+            "element, but got normalized_shape = []"
         )
-    for parameter, value in parameters.items():
-        if value is not None and list(value.shape) != shape:
+    for parameter, form in (("weight", weight), ("bias", bias)):
+        if form is not None and form.shape != shape:
             raise RuntimeError(
                 f"Expected {parameter} to be of same shape as normalized_shape, but got "
-                f"{parameter} of shape {list(value.shape)} and normalized_shape = {shape}"
+                f"{parameter} of shape {list(form.shape)} and normalized_shape = {list(shape)}"
             )
-    if list(input.shape[-len(shape) :]) != shape:
+    if input.shape[-len(shape) :] != shape:
         raise RuntimeError(
-            f"Given normalized_shape={shape}, expected input with shape "
+            f"Given normalized_shape={list(shape)}, expected input with shape "
             f"[*, {', '.join(map(str, shape))}], but got input of size{list(input.shape)}"
         )
     _check_floating(name, input)
     return len(shape)
+
+
+def _form(parameter: Any) -> Layout | None:
+    return None if parameter is None else parameter.layout
 
 
 def _check_floating(name: str, x: Any) -> None:
@@ -208,8 +221,9 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Any:
     """Layer normalization over the last dimensions, which have ``normalized_shape``."""
+    shape = normalized_shape if isinstance(normalized_shape, int) else tuple(normalized_shape)
     n_dims = _normalized_dims(
-        "LayerNormKernelImpl", input, normalized_shape, weight=weight, bias=bias
+        "LayerNormKernelImpl", input.layout, shape, _form(weight), _form(bias)
     )
     return _layer_norm(input, weight, bias, n_dims, float(eps))
 
@@ -221,7 +235,8 @@ def rms_norm(
     eps: float | None = None,
 ) -> Any:
     """Root-mean-square normalization; ``eps`` None is the dtype's machine epsilon."""
-    n_dims = _normalized_dims("rms_norm", input, normalized_shape, weight=weight)
+    shape = normalized_shape if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    n_dims = _normalized_dims("rms_norm", input.layout, shape, _form(weight), None)
     if eps is None:
         eps = torch.finfo(input.dtype).eps
     return _rms_norm(input, weight, None, n_dims, float(eps))

@@ -243,20 +243,26 @@ def fuses(activation: Any) -> bool:
     return names in (["g", "x"], ["g", "y"])
 
 
-def _check(name: str, *tensors: Any) -> None:
-    """Raise unless all are tensors of one dtype that has products, on one device."""
-    for tensor in tensors:
-        if not isinstance(tensor, dispatch.Tensor):
-            raise TypeError(
-                f"{name}(): argument must be minitorch_triton's Tensor, not "
-                f"{torch.typename(tensor)}; see from_torch"
-            )
-    _check_forms(name, *[tensor.layout for tensor in tensors])
+def _forms(name: str, *tensors: Any) -> list[Layout]:
+    """The layouts of tensors of one dtype that has products, on one device; else an error."""
+    try:
+        forms = [tensor.layout for tensor in tensors]
+    except AttributeError:
+        wrong = next(tensor for tensor in tensors if not isinstance(tensor, dispatch.Tensor))
+        raise TypeError(f"{name}(): argument must be Tensor, not {type(wrong).__name__}") from None
+    _check_forms(name, *forms)
+    return forms
 
 
 @lru_cache
 def _check_forms(name: str, first: Layout, *others: Layout) -> None:
-    """The part of :func:`_check` that depends on layouts; what passed once is remembered."""
+    """What :func:`_forms` checks; what passed once is remembered."""
+    for form in (first, *others):
+        if not isinstance(form, Layout):  # a torch.Tensor has something else of that name
+            raise TypeError(
+                f"{name}(): argument must be minitorch_triton's Tensor, not torch.Tensor; see "
+                "from_torch"
+            )
     for other in others:
         if other.device != first.device:
             raise RuntimeError(
@@ -285,18 +291,18 @@ def _check_inner(a: Any, b: Any) -> None:
 
 def mm(input: Any, mat2: Any) -> Any:
     """The product of two matrices: (M, K) @ (K, N)."""
-    _check("mm", input, mat2)
-    if input.ndim != 2:
+    a, b = _forms("mm", input, mat2)
+    if len(a.shape) != 2:
         raise RuntimeError("self must be a matrix")
-    if mat2.ndim != 2:
+    if len(b.shape) != 2:
         raise RuntimeError("mat2 must be a matrix")
-    _check_inner(input, mat2)
-    return _mm(input, mat2, False, False, (input.shape[0], mat2.shape[1]), 1.0, _precision)
+    _check_inner(a, b)
+    return _mm(input, mat2, False, False, (a.shape[0], b.shape[1]), 1.0, _precision)
 
 
 def bmm(input: Any, mat2: Any) -> Any:
     """The products of two stacks of matrices: (B, M, K) @ (B, K, N)."""
-    _check("bmm", input, mat2)
+    _forms("bmm", input, mat2)
     if input.ndim != 3:
         raise RuntimeError("batch1 must be a 3D tensor")
     if mat2.ndim != 3:
@@ -312,7 +318,7 @@ def bmm(input: Any, mat2: Any) -> Any:
 
 def mv(input: Any, vec: Any) -> Any:
     """Matrix times vector: (M, K) @ (K,)."""
-    _check("mv", input, vec)
+    _forms("mv", input, vec)
     if input.ndim != 2 or vec.ndim != 1:
         raise RuntimeError(
             f"vector + matrix @ vector expected, got {vec.ndim}, {input.ndim}, {vec.ndim}"
@@ -328,7 +334,7 @@ def mv(input: Any, vec: Any) -> Any:
 
 def dot(input: Any, tensor: Any) -> Any:
     """The inner product of two vectors of the same length."""
-    _check("dot", input, tensor)
+    _forms("dot", input, tensor)
     if input.ndim != 1 or tensor.ndim != 1:
         raise RuntimeError(f"1D tensors expected, but got {input.ndim}D and {tensor.ndim}D tensors")
     if input.shape != tensor.shape:
@@ -351,7 +357,11 @@ def matmul(input: Any, other: Any) -> Any:
     Raises:
         RuntimeError: the sizes do not fit.
     """
-    _check("matmul", input, other)
+    first, second = _forms("matmul", input, other)
+    if len(first.shape) == len(second.shape) == 2:
+        _check_inner(first, second)
+        shape = (first.shape[0], second.shape[1])
+        return _mm(input, other, False, False, shape, 1.0, _precision)
     if input.ndim == 0 or other.ndim == 0:
         raise RuntimeError(
             "both arguments to matmul need to be at least 1D, but they are "
@@ -361,8 +371,6 @@ def matmul(input: Any, other: Any) -> Any:
         return dot(input, other)
     if input.ndim == 2 and other.ndim == 1:
         return mv(input, other)
-    if input.ndim == 2 and other.ndim == 2:
-        return mm(input, other)
     a = input.unsqueeze(0) if input.ndim == 1 else input
     b = other.unsqueeze(1) if other.ndim == 1 else other
     _check_inner(a, b)
@@ -375,7 +383,7 @@ def matmul(input: Any, other: Any) -> Any:
 
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """``beta * input + alpha * mat1 @ mat2``; ``input`` broadcasts, beta 0 leaves it unread."""
-    _check("addmm", input, mat1, mat2)
+    _forms("addmm", input, mat1, mat2)
     if mat1.ndim != 2 or mat2.ndim != 2:
         raise RuntimeError(
             f"mat1 must be a matrix, got {mat1.ndim}-D tensor"
@@ -389,7 +397,7 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1
 
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """``beta * input + alpha * batch1 @ batch2`` for stacks (B, M, K) and (B, K, N)."""
-    _check("baddbmm", input, batch1, batch2)
+    _forms("baddbmm", input, batch1, batch2)
     if batch1.ndim != 3 or batch2.ndim != 3:
         raise RuntimeError(
             "batch1 must be a 3D tensor" if batch1.ndim != 3 else "batch2 must be a 3D tensor"
@@ -428,8 +436,8 @@ def linear(input: Any, weight: Any, bias: Any = None, activation: Any = None) ->
         RuntimeError: the sizes do not fit.
     """
     operands = (input, weight) if bias is None else (input, weight, bias)
-    _check("linear", *operands)
-    x_shape, w_shape = input.layout.shape, weight.layout.shape
+    x_form, w_form, *_ = _forms("linear", *operands)
+    x_shape, w_shape = x_form.shape, w_form.shape
     if not x_shape or not w_shape:
         raise RuntimeError(
             "both arguments to linear need to be at least 1D, but they are "

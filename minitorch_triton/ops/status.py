@@ -20,7 +20,8 @@ class Status:
     def __init__(self, device: torch.device):
         self._memory = torch.zeros(2, dtype=torch.int64, device=device)
         self.buffer = dispatch.Tensor.from_torch_memory(self._memory)
-        self._numbers = memoryview(self._memory.numpy()) if device.type == "cpu" else None
+        on_cpu = device.type == "cpu"
+        self._numbers: Any = memoryview(self._memory.numpy()) if on_cpu else None  # type: ignore[arg-type]
 
     def take(self) -> tuple[int, int] | None:
         """What was reported since the last time: the value and its code; None on a GPU."""
