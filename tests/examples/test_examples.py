@@ -62,7 +62,8 @@ def start(monkeypatch, capsys, tmp_path):
 
 
 def test_all_examples_are_found():
-    assert {"autograd_explained.py", "mnist_mlp.py", "predict.py"} <= set(EXAMPLES)
+    helpers = {"options.py", "pictures.py"}
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == helpers | set(EXAMPLES)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -204,3 +205,25 @@ def test_predict_refuses_another_checkpoint(start, tmp_path):
     status, output = start("predict.py", "--checkpoint", tmp_path / "other.pt")
     assert status == 1
     assert re.search("predict: .*other.pt is no checkpoint of mnist_mlp.py", output)
+
+
+def test_gradient_check_names_each_operation_and_its_errors(tmp_path):
+    command = (
+        "gradient_check.py",
+        "softmax",
+        "add",
+        "--dtype",
+        "float64",
+        "--layout",
+        "transposed",
+    )
+    output, _ = run_example(*command, cwd=tmp_path)
+    lines = output.splitlines()
+    assert any(line.split()[1] == "softmax" and "float64" in line for line in lines)
+    assert re.fullmatch(r"(\d+) of \1 agree with PyTorch", lines[-1])
+
+
+def test_gradient_check_says_what_the_table_has(start):
+    status, output = start("gradient_check.py", "sotfmax")
+    assert status == 2
+    assert "sotfmax is not in the table, which has" in output
