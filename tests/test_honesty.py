@@ -7,6 +7,7 @@ be that NaN: a result that survives was not computed by a kernel.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -120,20 +121,24 @@ HOST_READS = {"getitem:mask", "masked_select", "nonzero", "one_hot"}
 """The host reads how many elements there are, or whether they are valid: here it reads poison."""
 
 
-@ALL
-def test_without_launches_every_result_is_poison(case, nothing_runs):
+def check_poison(case: Case) -> None:
     inputs = tensors_of(case)
-    try:
-        outputs, cotangents, gradients = run(
-            case, inputs, lambda y: mt.from_torch(torch.full(y.shape, 0.5))
-        )
-    except (RuntimeError, ValueError):
-        assert case.name in HOST_READS
-        return
+    outputs, cotangents, gradients = run(
+        case, inputs, lambda y: mt.from_torch(torch.full(y.shape, 0.5))
+    )
     for y in outputs:
         assert is_poison(y) or (case.kind == "view" and shares_memory(y, inputs))
     for gradient in gradients:
         assert gradient is None or is_poison(gradient) or shares_memory(gradient, cotangents)
+
+
+@ALL
+def test_without_launches_every_result_is_poison(case, nothing_runs):
+    if case.name in HOST_READS:
+        with contextlib.suppress(RuntimeError, ValueError):
+            check_poison(case)
+    else:
+        check_poison(case)
 
 
 OPTIMIZERS: dict[str, Callable] = {

@@ -5,7 +5,8 @@ tensor, whichever is larger, in sum::
 
     error = max |result - expected| / (|expected| + mean |expected|)
 
-and must stay below::
+(where a gradient vanishes, so that the oracle's is nothing but rounding, relative to the upstream
+gradient instead) and must stay below::
 
     tolerance = ULPS * eps(dtype) * sqrt(terms) * condition
 
@@ -59,8 +60,16 @@ def lay_out(x: torch.Tensor, layout: str) -> torch.Tensor:
     return wide[..., 1::2]
 
 
-def error(result: torch.Tensor, expected: torch.Tensor) -> float:
-    """The error as defined above; infinite where NaN and infinities are not at the same places."""
+VANISHED = 1e-12
+"""Of the upstream gradient: what a float64 oracle returns in place of an exact 0."""
+
+
+def error(result: torch.Tensor, expected: torch.Tensor, upstream: float = 0.0) -> float:
+    """The error as defined above; infinite where NaN and infinities are not at the same places.
+
+    Args:
+        upstream: for a gradient the mean size of the upstream gradient.
+    """
     result, expected = result.double(), expected.double()
     finite = expected.isfinite()
     if not torch.equal(result.isfinite(), finite):
@@ -70,8 +79,9 @@ def error(result: torch.Tensor, expected: torch.Tensor) -> float:
     result, expected = result[finite], expected[finite]
     if not expected.numel():
         return 0.0
+    typical = expected.abs().mean().item()
+    size = expected.abs() + (typical if typical > VANISHED * upstream else upstream)
     difference = (result - expected).abs()
-    size = expected.abs() + expected.abs().mean()
     return (difference / torch.where(size > 0, size, 1)).max().item()
 
 
@@ -264,13 +274,15 @@ def _against_torch(
             retain_graph=True,
             allow_unused=True,
         )
+        size = max(g.double().abs().mean().nan_to_num().item() for g in upstream)
         for number, ours, theirs in zip(wanted_leaves, found, correct, strict=True):
-            _compare_gradient(
-                report, f"gradient {number} ({layout} cotangent)", leaves[number], ours, theirs
-            )
+            what = f"gradient {number} ({layout} cotangent)"
+            _compare_gradient(report, what, leaves[number], ours, theirs, size)
 
 
-def _compare_gradient(report: Report, what: str, leaf: mt.Tensor, ours: Any, theirs: Any) -> None:
+def _compare_gradient(
+    report: Report, what: str, leaf: mt.Tensor, ours: Any, theirs: Any, upstream: float
+) -> None:
     if ours is None or theirs is None:
         if ours is not theirs:
             report.problems.append(f"{what} is {'missing' if ours is None else 'superfluous'}")
@@ -280,7 +292,7 @@ def _compare_gradient(report: Report, what: str, leaf: mt.Tensor, ours: Any, the
             f"{what} is {ours.dtype} {tuple(ours.shape)}, expected {leaf.dtype} {tuple(leaf.shape)}"
         )
         return
-    report.backward = max(report.backward or 0.0, error(_as_torch(ours), theirs))
+    report.backward = max(report.backward or 0.0, error(_as_torch(ours), theirs, upstream))
 
 
 def _against_differences(
@@ -337,6 +349,7 @@ def check_op(
     layout: str = "contiguous",
     cotangents: Sequence[str] | None = None,
     seed: int = 0,
+    device: torch.device | str = "cpu",
 ) -> Report:
     """Run one case forward and backward, and compare with PyTorch.
 
@@ -345,13 +358,15 @@ def check_op(
         dtype: of the inputs that the case leaves open.
         layout: of the inputs, as of :func:`lay_out`.
         cotangents: layouts of the upstream gradients; by default that of the inputs.
+        seed: of the inputs.
+        device: that both sides compute on.
 
     Raises:
         ValueError: the case's values are random, so there is nothing to compare them with.
     """
     if not case.deterministic:
         raise ValueError(f"{case.name} has no values to compare: it is random or uninitialised")
-    inputs = [mt.from_torch(lay_out(x, layout)) for x in case.sample(dtype, seed)]
+    inputs = [mt.from_torch(lay_out(x.to(device), layout)) for x in case.sample(dtype, seed)]
     tracked = [
         case.differentiable and given.tracked and x.is_floating_point()
         for given, x in zip(case.inputs, inputs, strict=True)

@@ -83,10 +83,16 @@ def test_every_operation_of_the_table_is_described():
     assert {case.op for case in CASES.values()} - described == {"getitem"} - described
 
 
+DEGENERATE = {("batch_norm", "expanded")}
+"""With one row repeated every channel is constant, and what is left of it, rounding, is multiplied
+by 1 / sqrt(eps)."""
+
+
 @by_name(COMPARABLE)
 def test_float32_in_every_layout(case):
     for layout in LAYOUTS if case.name not in VIEW_ONLY else ("contiguous",):
-        check(case, torch.float32, layout)
+        if (case.name, layout) not in DEGENERATE:
+            check(case, torch.float32, layout)
 
 
 @pytest.mark.parametrize("name", VIEW_ONLY)
