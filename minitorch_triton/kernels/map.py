@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import triton
 import triton.language as tl
 
 from minitorch_triton.kernels.launch import is_cpu, jit, launch
@@ -34,7 +35,7 @@ TRITON_DTYPE = {
 }
 
 
-@jit
+@triton.jit
 def load_operand(x_ptr, offsets, mask, COMPUTE: tl.constexpr):
     """A block of an operand in the compute dtype; an absent operand is 0."""
     if x_ptr is None:
@@ -43,7 +44,7 @@ def load_operand(x_ptr, offsets, mask, COMPUTE: tl.constexpr):
         return tl.load(x_ptr + offsets, mask=mask, other=0).to(COMPUTE)
 
 
-@jit
+@triton.jit
 def number_operand(bits, IS_FLOAT: tl.constexpr, COMPUTE: tl.constexpr):
     """A run-time number in the compute dtype; floats travel as the bits of a float64, so that one
     int64 argument carries every Python number exactly."""
@@ -51,6 +52,15 @@ def number_operand(bits, IS_FLOAT: tl.constexpr, COMPUTE: tl.constexpr):
         return bits.to(tl.int64).to(tl.float64, bitcast=True).to(COMPUTE)
     else:
         return bits.to(COMPUTE)
+
+
+@triton.jit
+def call(FN: tl.constexpr, values, ARGS: tl.constexpr):
+    """``FN`` of the values at the places in ``ARGS``."""
+    chosen = [values[ARGS[0]]]
+    for k in tl.static_range(1, len(ARGS)):
+        chosen = chosen + [values[ARGS[k]]]
+    return FN(*chosen)
 
 
 @jit
@@ -82,11 +92,11 @@ def map_flat_kernel(
         number_operand(q, FLOATS[1], COMPUTE),
         number_operand(r, FLOATS[2], COMPUTE),
     ]
-    y = FN(*[values[i] for i in ARGS])
+    y = call(FN, values, ARGS)
     tl.store(y_ptr + offsets, y.to(y_ptr.dtype.element_ty), mask=mask)
 
 
-@jit
+@triton.jit
 def inner_offsets(cols, stride, STEP: tl.constexpr):
     """Offsets along the innermost dimension; a step of 0 or 1 is known to the compiler."""
     if STEP == -1:
@@ -174,7 +184,7 @@ def map_strided_kernel(
         number_operand(q, FLOATS[1], COMPUTE),
         number_operand(r, FLOATS[2], COMPUTE),
     ]
-    y = FN(*[values[i] for i in ARGS])
+    y = call(FN, values, ARGS)
     y = tl.broadcast_to(y.to(y_ptr.dtype.element_ty), (BLOCK_SIZE_M, BLOCK_SIZE_N))
     tl.store(y_ptr + y_row[:, None] + inner_offsets(col, y_n, STEPS[0]), y, mask=mask)
 

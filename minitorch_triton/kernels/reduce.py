@@ -20,6 +20,7 @@ from minitorch_triton.kernels.map import (
     MAX_NUMBERS,
     MAX_TENSORS,
     TRITON_DTYPE,
+    call,
     collapse,
     load_operand,
     number_operand,
@@ -75,7 +76,7 @@ def reduce_axis(x, AXIS: tl.constexpr, KIND: tl.constexpr):
         return tl.reduce(x, AXIS, minimum)
 
 
-@jit
+@triton.jit
 def group_offsets(index, size_1, size_2, stride_0, stride_1, stride_2, ONE: tl.constexpr):
     """Offsets of flat indices over a group of up to three dimensions."""
     if ONE:
@@ -216,7 +217,7 @@ def reduce_kernel(
             number_operand(q, FLOATS[1], COMPUTE),
             number_operand(r, FLOATS[2], COMPUTE),
         ]
-        x = FN(*[values[i] for i in ARGS])
+        x = call(FN, values, ARGS)
         total = combine(total, tl.where(mask, x, tl.full((), IDENTITY, COMPUTE)), KIND)
     if KEPT_INNER:
         y = reduce_axis(total, 0, KIND)
