@@ -180,7 +180,19 @@ def clampf(em: Emitter, op: Op, index: Index) -> str:
 
 
 _LIBDEVICE = re.compile(r"__nv_(?:fast_)?(\w+?)(f?)$")
-_LIBDEVICE_OTHER = {"fmax": "maxnumf", "fmin": "minnumf", "fabs": "absf", "fmod": "remf"}
+_LIBDEVICE_OTHER = {
+    "fmax": "maxnumf",
+    "fmin": "minnumf",
+    "fabs": "absf",
+    "fmod": "remf",
+    "fsqrt_rn": "sqrt",
+    "dsqrt_rn": "sqrt",
+    "isnand": "isnan",
+    "isinfd": "isinf",
+    "isfinited": "isfinite",
+    "finite": "isfinite",
+    "signbitd": "signbit",
+}
 
 
 @lowers("tt.extern_elementwise")

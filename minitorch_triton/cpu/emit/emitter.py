@@ -178,6 +178,7 @@ class Emitter:
             text = self.compute(value, index)
             least = self.homes.get(value.op, 0)
             if text in self.depths:
+                self.loaded.add(text)
                 self.remember(key, text)
                 return text
             if _LITERAL.fullmatch(text):

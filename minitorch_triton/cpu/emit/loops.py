@@ -137,18 +137,18 @@ def lanes_loop(em, stage, accumulators, conditions, low, high, lanes) -> None:
     em.push(conditions)
     for task in stage.tasks:
         run_task(em, task, accumulators.get(task))
-    lines = ["const int j = b + k;", *em.pop()]
+    lines = ["const int64_t j = b + k;", *em.pop()]
     em.push()
     whole = low == "0" and high == str(stage.extent)
     if not whole:
         em.line(f"if ({high} - b >= {lanes})")
     em.line("#pragma GCC ivdep")
-    em.block(f"for (int k = 0; k < {lanes}; ++k)", lines)
+    em.block(f"for (int64_t k = 0; k < {lanes}; ++k)", lines)
     if not whole:
         em.line("else")
         em.line("#pragma GCC ivdep")
-        em.block(f"for (int k = 0; k < {high} - b; ++k)", lines)
-    em.block(f"for (int b = {low}; b < {high}; b += {lanes})", em.pop())
+        em.block(f"for (int64_t k = 0; k < {high} - b; ++k)", lines)
+    em.block(f"for (int64_t b = {low}; b < {high}; b += {lanes})", em.pop())
 
 
 def run_task(em: Emitter, task: Task, accumulator) -> None:

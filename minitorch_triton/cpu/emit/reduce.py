@@ -109,7 +109,7 @@ class Lanes:
         self.type = ctypes.variable_type(task.op.operands[0].element)
         self.name = em.fresh(f"{task.op.result.name}_lanes")
         em.line(f"{self.type} {self.name}[{count}];")
-        em.line(f"for (int k = 0; k < {count}; ++k) {self.name}[k] = {kind.identity};")
+        em.line(f"for (int64_t k = 0; k < {count}; ++k) {self.name}[k] = {kind.identity};")
 
     def rest(self, em: Emitter, first: str, extent: int, step: str) -> None:
         """One element of those for which a mask of the stage does not hold.
@@ -159,8 +159,9 @@ class Lanes:
             (result,) = combine(em, self.task.op, [left], [right])
             em.line(f"{self.name}[k] = {result};")
             lines = em.pop()
-            em.line(f"for (int width = {self.count // 2}; width > 0; width /= 2)")
-            em.block("for (int k = 0; k < width; ++k)", lines)
+            em.line("#pragma GCC unroll 8")
+            em.line(f"for (int64_t width = {self.count // 2}; width > 0; width /= 2)")
+            em.block("for (int64_t k = 0; k < width; ++k)", lines)
         result = self.task.op.result
         name = em.define(result.name, self.type, f"{self.name}[0]", em.depth)
         deliver(em, result, result_index(self.task), name)
