@@ -33,7 +33,7 @@ TIME_LIMIT_S = 300.0
 FLAGS = (
     "-std=gnu11", "-O3", "-fPIC", "-shared", "-nostartfiles", "-pipe", "-fvisibility=hidden",
     "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing", "-fwrapv", "-fopenmp-simd",
-    "-Wno-psabi", "-Wno-unknown-pragmas",
+    "-Wno-psabi", "-Wno-unknown-pragmas", "-Werror=implicit-function-declaration",
 )  # fmt: skip
 
 
