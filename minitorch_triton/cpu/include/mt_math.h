@@ -1,6 +1,6 @@
 /* Elementary functions of float and double.
  *
- * Every function is `static inline`.  Those of float, and of double the exponential functions,
+ * Every function is `static inline`.  Those of float, and of double exp, exp2, expm1, rsqrt,
  * log, tanh and sigmoid, are free of branches and calls, so that a loop over arrays that calls
  * them is vectorised; -ffast-math is neither needed nor allowed.  The last part calls the C
  * library, one number at a time.  Infinities, NaN, subnormal numbers and signed zeros are right.
