@@ -106,7 +106,9 @@ class Launcher:
 
     def __call__(self, grid_x, grid_y, grid_z, stream, function, kernel_metadata, launch_metadata,
                  enter_hook, exit_hook, *args) -> None:  # fmt: skip
-        slots = [slot for pair in zip(self.signature, args, strict=False) for slot in flatten(*pair)]
+        slots = [
+            slot for pair in zip(self.signature, args, strict=False) for slot in flatten(*pair)
+        ]
         pack = packer([ty for ty, _ in slots])
         if enter_hook is not None:
             enter_hook(launch_metadata)
@@ -150,6 +152,7 @@ def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) 
     A damaged cache entry is compiled again and replaced; where the cache cannot be written, or
     other users could write it, the variant is compiled in a temporary directory.
     """
+
     def attempt() -> Any:
         compiled = kernel._do_compile(key, signature, DEVICE, constexprs, options, attrs, warmup)
         if isinstance(compiled, CompiledKernel):
@@ -469,9 +472,7 @@ def prepare(
                 raise TypeError(f"{kernel.__name__} needs a value for {param.name}")
         bound_args[param.name] = value
         constant = param.is_constexpr or param.name in constexprs or value is None
-        specialization.append(
-            ("constexpr", value) if constant else (_type_of(param, value), None)
-        )
+        specialization.append(("constexpr", value) if constant else (_type_of(param, value), None))
     too_many = next(remaining, inspect.Parameter.empty) is not inspect.Parameter.empty
     if too_many or not constexprs.keys() <= bound_args.keys():
         raise TypeError(f"{kernel.__name__} takes {', '.join(kernel.arg_names)}")

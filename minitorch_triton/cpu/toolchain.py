@@ -116,7 +116,12 @@ def sources_hash() -> str:
 def fingerprint() -> str:
     """Hash of everything but the C text that can change a compiled kernel."""
     parts = (
-        *find_compiler(), compiler_version(), *FLAGS, *target_flags(), processor(), sources_hash()
+        *find_compiler(),
+        compiler_version(),
+        *FLAGS,
+        *target_flags(),
+        processor(),
+        sources_hash(),
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -85,7 +85,14 @@ def test_arguments_arrive_as_slots_of_eight_bytes(build):
 
 @pytest.mark.parametrize(
     ("ty", "value"),
-    [("i32", 2**31), ("i32", -(2**31) - 1), ("u8", 256), ("i64", 2**63), ("i64", 1.5), ("*fp32", None)],
+    [
+        ("i32", 2**31),
+        ("i32", -(2**31) - 1),
+        ("u8", 256),
+        ("i64", 2**63),
+        ("i64", 1.5),
+        ("*fp32", None),
+    ],
 )
 def test_a_value_that_does_not_fit_is_an_error(build, ty, value):
     with pytest.raises(struct.error):
