@@ -27,7 +27,8 @@ from triton.runtime.jit import JITFunction
 
 from . import binding, cache
 from .backend import TARGET, CPUBackend
-from .binding import DEVICE, run_on_cpu
+from .binding import DEVICE
+from .dispatch import run_on_cpu
 
 
 class CPUEvent:
@@ -179,7 +180,7 @@ def belongs_to_cpu(args: Iterable[Any]) -> bool:
     Raises:
         ValueError: the tensor is neither on the CPU nor on a GPU that Triton drives.
     """
-    tensor = next(binding.tensors(args), None)
+    tensor: Any = next(binding.tensors(args), None)
     kind = binding.device_kind(tensor)
     if kind == DEVICE:
         return True

@@ -103,12 +103,14 @@ def test_options_for_gpus_are_accepted():
     assert out.tolist() == [3.0] * 4
 
 
-@pytest.mark.parametrize("n", [1, 2, 2**31 - 1, 2**31, 2**40])
-def test_integers_of_any_size_arrive(n):
+def test_integers_of_any_size_arrive():
     out = torch.zeros(1, dtype=torch.int64)
-    for _ in range(2):
+    for n in (5, -5, 1, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**40, -(2**40), 2**63 - 1) * 2:
         integer_kernel[(1,)](out, n)
         assert out.item() == n
+    for _ in range(2):
+        integer_kernel[(1,)](out, 2**63)
+        assert out.item() == -(2**63)
 
 
 @triton.jit
