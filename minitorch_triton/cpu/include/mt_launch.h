@@ -114,6 +114,8 @@ typedef struct {
     int64_t total; /* programs */
     int64_t chunk;
     int64_t next; /* first program that no thread has taken */
+    int timed;    /* whether to add up `busy` */
+    int64_t busy; /* nanoseconds that all threads have spent in programs */
 } mt_job;
 
 static const mt_runtime *mt_rt;
@@ -153,11 +155,15 @@ static inline __attribute__((always_inline)) void mt_run_range(mt_launch *L, mt_
 static inline __attribute__((always_inline)) void mt_work(mt_job *job, mt_body body) {
     mt_launch L = {job->args, {0, 0, 0}, {job->grid[0], job->grid[1], job->grid[2]}, &job->status,
                    NULL, 0};
+    double start = job->timed ? mt_now_ns() : 0.0;
     for (;;) {
         int64_t first = __atomic_fetch_add(&job->next, job->chunk, __ATOMIC_RELAXED);
         if (first >= job->total) break;
         int64_t last = first + job->chunk < job->total ? first + job->chunk : job->total;
         mt_run_range(&L, body, first, last);
+    }
+    if (job->timed) {
+        __atomic_fetch_add(&job->busy, (int64_t)(mt_now_ns() - start), __ATOMIC_RELAXED);
     }
     mt_scratch_free(&L);
 }
@@ -205,7 +211,8 @@ static inline void mt_run_left(mt_job *job, void (*work)(void *), int threads, d
 }
 
 /* Run a launch. `cost`: nanoseconds per program; where it is not known, that of the last launch with
- * this grid counts, and before the first, the first program is run alone and timed. */
+ * this grid counts, and before the first, the first program is run alone and timed. What threads
+ * spend waiting for each other is not counted: it would make small launches look worth sharing. */
 static inline int mt_run(mt_job *job, void (*work)(void *), double cost) {
     int64_t total = (int64_t)job->grid[0] * job->grid[1] * job->grid[2];
     int threads = total > 1 ? mt_threads() : 1;
@@ -215,19 +222,17 @@ static inline int mt_run(mt_job *job, void (*work)(void *), double cost) {
     } else if (cost > 0.0) {
         mt_run_left(job, work, threads, cost);
     } else {
-        double start = mt_now_ns();
+        job->timed = 1;
         cost = mt_recall(job->grid);
         if (cost == 0.0) {
             job->total = job->chunk = 1;
             work(job);
-            cost = mt_now_ns() - start;
+            cost = (double)job->busy;
             job->total = total;
             job->next = 1;
         }
-        int parallel = cost * (double)total >= MT_PARALLEL_NS;
         mt_run_left(job, work, threads, cost);
-        double busy = (mt_now_ns() - start) * (parallel ? (total < threads ? total : threads) : 1);
-        mt_remember(job->grid, busy / (double)total);
+        mt_remember(job->grid, (double)job->busy / (double)total);
     }
     return job->status;
 }
