@@ -95,8 +95,22 @@ def flatten(ty: Any, value: Any) -> Iterator[tuple[str, Any]]:
             yield from flatten(inner_ty, inner_value)
     elif ty.startswith("*"):
         yield ty, value if isinstance(value, int) else value.data_ptr()
+    elif ty.startswith("tensordesc"):
+        yield from _flatten_descriptor(value)
     else:
         yield ty, value
+
+
+def _flatten_descriptor(descriptor: Any) -> Iterator[tuple[str, Any]]:
+    """A `TensorDescriptor` made on the host: what Triton's pass makes of it, then its fields."""
+    yield "*i8", descriptor.base.data_ptr()
+    yield from (("i64", number) for number in (*descriptor.shape, *descriptor.strides))
+    yield "i1", descriptor.padding == "nan"
+    # A field, and a parameter of the kernel, that Triton 3.6 does not have.
+    if hasattr(descriptor, "round_f32_to_tf32"):
+        yield "i1", descriptor.round_f32_to_tf32
+    yield from (("i32", number) for number in descriptor.shape)
+    yield from (("i64", number) for number in descriptor.strides)
 
 
 class Launcher:
