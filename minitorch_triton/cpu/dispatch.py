@@ -7,6 +7,7 @@ constants, integers that are 1), and calls it. Whatever it cannot do goes to `bi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +49,7 @@ def _key_expression(param: Any, value: Any) -> str:
     name = param.name
     if param.is_constexpr:
         constant_key(value)
-        return name if isinstance(value, (int, str)) else f"constant_key({name})"
+        return name if isinstance(value, (int, str)) else f"_mt_constant_key({name})"
     if hasattr(value, "data_ptr"):
         return f"{name}.dtype"
     if value is None or isinstance(value, (bool, float)):
@@ -75,33 +76,39 @@ def _elsewhere(name: str, value: Any) -> str:
     raise TypeError(f"no launch function for an argument of type {type(value).__name__}")
 
 
+# Names of ours start with an underscore and mt, so that no parameter of a kernel has the same.
 LAUNCH_TEMPLATE = """
-def launch(grid, {parameters}):
+def _mt_launch(_mt_grid, {parameters}):
     if {elsewhere}:
         return None
-    key = ({key})
-    variant = variants.get(key)
-    if variant is None:
-        return add_variant(variants, key, kernel, grid, {{{bound_args}}}, {{{options}}})
-    if callable(grid):
-        grid = grid({{{bound_args}}})
-    size = len(grid)
-    compiled, run = variant
-    run(grid[0], grid[1] if size > 1 else 1, grid[2] if size > 2 else 1, {bound_names})
-    return compiled
+    _mt_key = ({key})
+    _mt_variant = _mt_variants.get(_mt_key)
+    if _mt_variant is None:
+        return _mt_add(_mt_variants, _mt_key, _mt_grid, {{{bound_args}}}, {{{options}}})
+    if _mt_callable(_mt_grid):
+        _mt_grid = _mt_grid({{{bound_args}}})
+    _mt_size = _mt_len(_mt_grid)
+    _mt_compiled, _mt_run = _mt_variant
+    _mt_run(
+        _mt_grid[0],
+        _mt_grid[1] if _mt_size > 1 else 1,
+        _mt_grid[2] if _mt_size > 2 else 1,
+        {bound_names}
+    )
+    return _mt_compiled
 """
 
 RUN_TEMPLATE = """
-def run(grid_x, grid_y, grid_z, {parameters}):
-    status = call(pack(grid_x, grid_y, grid_z, {slots}))
-    if status:
-        raise error(status)
+def _mt_run(_mt_x, _mt_y, _mt_z, {parameters}):
+    _mt_status = _mt_call(_mt_pack(_mt_x, _mt_y, _mt_z, {slots}))
+    if _mt_status:
+        raise _mt_error(_mt_status)
 """
 
 
 def _define(source: str, name: str, namespace: dict[str, Any]) -> Callable:
     # The source is made of the kernel's own parameter names, which are identifiers.
-    exec(compile(source, f"<{name} function of a kernel>", "exec"), namespace)  # noqa: S102
+    exec(compile(source, f"<{name}>", "exec"), namespace)  # noqa: S102
     return namespace[name]
 
 
@@ -119,15 +126,16 @@ def make_launch(kernel: JITFunction, bound_args: dict[str, Any], options: dict) 
         TypeError: some argument is of a kind that only `general_run` handles.
     """
     namespace: dict[str, Any] = {
-        "kernel": kernel, "variants": {}, "add_variant": add_variant, "constant_key": constant_key
+        "_mt_variants": {}, "_mt_add": functools.partial(add_variant, kernel),
+        "_mt_constant_key": constant_key, "_mt_callable": callable, "_mt_len": len,
     }  # fmt: skip
     parameters = []
     for param in kernel.signature.parameters.values():
         if param.kind is not param.POSITIONAL_OR_KEYWORD:
             raise TypeError("no launch function for keyword-only and variadic parameters")
-        namespace[f"default_{param.name}"] = param.default
+        namespace[f"_mt_default_{param.name}"] = param.default
         has_default = param.default is not param.empty
-        parameters.append(f"{param.name}=default_{param.name}" if has_default else param.name)
+        parameters.append(f"{param.name}=_mt_default_{param.name}" if has_default else param.name)
     pointers = [(n, value) for n, value in bound_args.items() if hasattr(value, "data_ptr")]
     expressions = (_key_expression(p, bound_args[p.name]) for p in kernel.params)
     source = LAUNCH_TEMPLATE.format(
@@ -138,10 +146,10 @@ def make_launch(kernel: JITFunction, bound_args: dict[str, Any], options: dict) 
         options=", ".join(f"{name!r}: {name}" for name in options),
         bound_names=", ".join(bound_args),
     )
-    return _define(source, "launch", namespace)
+    return _define(source, "_mt_launch", namespace)
 
 
-def add_variant(variants, key, kernel, grid, bound_args, options) -> CompiledKernel:
+def add_variant(kernel, variants, key, grid, bound_args, options) -> CompiledKernel:
     """Run the kernel in the general way, and remember its variant for the next time."""
     compiled = general_run(kernel, (), {**bound_args, **options}, grid, warmup=False)
     if compiled is not None:
@@ -159,11 +167,11 @@ def make_run(compiled: CompiledKernel, parameters: list[str]) -> Callable:
     ]
     library = compiled.module
     namespace = {
-        "call": library.call, "error": library.error,
-        "pack": packer([ty for ty in types.values() if ty != "constexpr"]),
+        "_mt_call": library.call, "_mt_error": library.error,
+        "_mt_pack": packer([ty for ty in types.values() if ty != "constexpr"]),
     }  # fmt: skip
     source = RUN_TEMPLATE.format(parameters=", ".join(parameters), slots=", ".join(slots))
-    return _define(source, "run", namespace)
+    return _define(source, "_mt_run", namespace)
 
 
 def run_on_cpu(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmup: bool) -> Any:

@@ -235,6 +235,29 @@ def test_tensor_descriptors_made_on_the_host():
 
 
 @triton.jit
+def names_kernel(out, size, key, run, variants, compiled, call, pack, status, kernel, len: tl.constexpr,
+                 callable: tl.constexpr = 7):  # fmt: skip
+    tl.store(out + 0, size)
+    tl.store(out + 1, key)
+    tl.store(out + 2, run)
+    tl.store(out + 3, variants)
+    tl.store(out + 4, compiled)
+    tl.store(out + 5, call)
+    tl.store(out + 6, pack)
+    tl.store(out + 7, status)
+    tl.store(out + 8, kernel)
+    tl.store(out + 9, len)
+    tl.store(out + 10, callable)
+
+
+def test_a_parameter_may_have_any_name():
+    for _ in range(2):
+        out = torch.zeros(11, dtype=torch.int32)
+        names_kernel[lambda meta: (meta["size"] - 9,)](out, *range(10, 18), 18, len=19)
+        assert out.tolist() == [*range(10, 20), 7]
+
+
+@triton.jit
 def optional_kernel(x_ptr, bias_ptr, out_ptr):
     x = tl.load(x_ptr)
     if bias_ptr is not None:
