@@ -189,7 +189,7 @@ def move(x, out, B: tl.constexpr):
     tl.store(out + i, tl.interleave(b, a))
     tl.store(out + B + i, tl.cat(a, b, can_reorder=True))
     tl.store(out + 2 * B + i, tl.reshape(tl.join(a, b), (B,)))
-    tl.store(out + 3 * B + i, tl.flip(v))
+    tl.store(out + 3 * B + i, tl.flip(v, 0))
     tl.store(out + 4 * B + i, tl.sort(v))
     tl.store(out + 5 * B + i, tl.gather(v, (i * 7) % B, 0))
 

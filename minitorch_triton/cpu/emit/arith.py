@@ -247,7 +247,7 @@ def extern_elementwise(em: Emitter, op: Op, index: Index) -> str:
 @lowers("arith.cmpi")
 def cmpi(em: Emitter, op: Op, index: Index) -> str:
     predicate = op.words[0]
-    if not em.frames or predicate in _SIGNED:
+    if predicate in _SIGNED:
         conditions = em.conditions(op.result, index)
         if em.poly_conditions(conditions):
             depth = max((em.condition_depth(c) for c in conditions), default=0)

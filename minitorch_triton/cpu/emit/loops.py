@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import analysis
+from ..ir import Op
 from ..poly import Poly
 from ..schedule import Group, Stage, Task, reversed_rows
 from . import ctypes
@@ -25,6 +26,9 @@ J = Poly.symbol("j")
 
 def emit_group(em: Emitter, group: Group) -> None:
     """Loops over the rows around the stages."""
+    stages = [stage for stage in group.stages if not em.finished.issuperset(operations(stage))]
+    if not stages:
+        return
     backwards = {
         task.index[task.axis]
         for stage in group.stages
@@ -35,7 +39,7 @@ def emit_group(em: Emitter, group: Group) -> None:
         em.push()
         em.depths[variable] = em.depth
         em.extents[variable] = extent
-    for stage in group.stages:
+    for stage in stages:
         emit_stage(em, group, stage)
     for variable, extent in reversed(group.extents.items()):
         lines = em.pop()
@@ -45,6 +49,10 @@ def emit_group(em: Emitter, group: Group) -> None:
             header = f"for (int {variable} = 0; {variable} < {extent}; ++{variable})"
         em.block(header, lines)
         del em.extents[variable]
+
+
+def operations(stage: Stage) -> set[Op | None]:
+    return {task.op for task in stage.tasks}
 
 
 def emit_stage(em: Emitter, group: Group, stage: Stage) -> None:
@@ -161,6 +169,8 @@ def lanes_loop(em, stage, accumulators, conditions, low, high) -> None:
 
 
 def run_task(em: Emitter, task: Task, accumulator) -> None:
+    if task.op in em.finished:
+        return
     if task.op is None:
         if task.target not in em.arrays:  # one number per row: its variable will do
             em.element(task.value, task.index)
