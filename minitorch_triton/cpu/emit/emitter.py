@@ -520,6 +520,12 @@ def _is_symbol(poly: Poly) -> bool:
 
 _LITERAL = re.compile(r"true|false|-?\d+(\.\d*)?(e[+-]?\d+)?f?|-?INFINITY|NAN")
 _ORDER = {"slt": (False, 0), "sle": (False, 1), "sgt": (True, 0), "sge": (True, 1)}
-_RESERVED = set(
-    ["auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "bool", "true", "false", "asm", "typeof", "L", "args", "main", "i0", "i1", "i2", "i3", "i4", "i5", "i6", "i7", "i8", "j", "b", "k", "r", "c", "batch", "width", "expected", "desired", "body", "INFINITY", "NAN", "exp", "log", "sin", "cos", "tan", "sqrt", "pow", "floor", "ceil", "round", "abs", "y0", "y1", "yn", "j0", "j1", "jn", "gamma"]
+# C keywords, the loop variables and other names of emitted code, and C functions.
+_TAKEN = (
+    "auto break case char const continue default do double else enum extern float for goto if "
+    "inline int long register restrict return short signed sizeof static struct switch typedef "
+    "union unsigned void volatile while bool true false asm typeof L args main i0 i1 i2 i3 i4 "
+    "i5 i6 i7 i8 j b k r c batch width expected desired body INFINITY NAN exp log sin cos tan "
+    "sqrt pow floor ceil round abs y0 y1 yn j0 j1 jn gamma"
 )
+_RESERVED = frozenset(_TAKEN.split())
