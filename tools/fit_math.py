@@ -91,8 +91,7 @@ def weighted_errors(
     points: list[mpf], values: list[mpf], weights: list[mpf], coefficients: list[mpf]
 ) -> list[mpf]:
     return [
-        w * (v - evaluate(coefficients, x))
-        for x, v, w in zip(points, values, weights, strict=True)
+        w * (v - evaluate(coefficients, x)) for x, v, w in zip(points, values, weights, strict=True)
     ]
 
 
@@ -103,8 +102,7 @@ def least_squares(
     first = len(fixed)
     free = degree + 1 - first
     rows = [
-        [w * x ** (first + k) for k in range(free)]
-        for x, w in zip(points, weights, strict=True)
+        [w * x ** (first + k) for k in range(free)] for x, w in zip(points, weights, strict=True)
     ]
     errors = weighted_errors(points, values, weights, fixed)
     gram = mp.matrix(free, free)

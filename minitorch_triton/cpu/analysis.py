@@ -255,7 +255,3 @@ def single_combiner(op: Op) -> str | None:
     if set(inner.operands) != set(body.arguments) or body.terminator.operands != inner.results:
         return None
     return inner.name
-
-
-def is_mask(value: Value) -> bool:
-    return value.element == Scalar("i1")

@@ -1,9 +1,8 @@
 """From a kernel and its arguments to a compiled variant, and from there to a call.
 
-Triton compiles a kernel once for every combination of argument types and constants. Which variant
-a call needs is found in two ways. The general way, `general_run`, is Triton's own, hooks and all.
-It also writes, for the types of the arguments it has seen, a straight-line Python function that
-makes the next call of that kind in a few microseconds: see `make_launch`.
+Triton compiles a kernel once for every combination of argument types and constants. `general_run`
+finds the variant that a call needs in Triton's own way, hooks and all; `dispatch` does the same
+for the usual call, faster; `prepare` does it once for many calls.
 """
 
 from __future__ import annotations
@@ -37,15 +36,18 @@ class Caches(tuple):
     Clearing `kernel.device_caches`, as Triton's users do to force a compilation, clears both.
     """
 
-    launchers: dict[tuple, Callable]
+    launchers: dict[tuple, Callable | None]
 
 
 def caches_of(kernel: JITFunction) -> Caches:
     """The kernel's caches for the CPU."""
+    if DEVICE not in backends:
+        raise RuntimeError(
+            "call minitorch_triton.cpu.enable() first; with TRITON_INTERPRET=1 there is no native "
+            "execution"
+        )
     caches = kernel.device_caches.get(DEVICE)
     if caches is None:
-        if DEVICE not in backends:
-            raise RuntimeError("call minitorch_triton.cpu.enable() first")
         backend = CPUBackend(TARGET)
         binder = create_function_from_signature(kernel.signature, kernel.params, backend)
         caches = Caches(({}, {}, TARGET, backend, binder))
@@ -93,8 +95,22 @@ def flatten(ty: Any, value: Any) -> Iterator[tuple[str, Any]]:
             yield from flatten(inner_ty, inner_value)
     elif ty.startswith("*"):
         yield ty, value if isinstance(value, int) else value.data_ptr()
+    elif ty.startswith("tensordesc"):
+        yield from _flatten_descriptor(value)
     else:
         yield ty, value
+
+
+def _flatten_descriptor(descriptor: Any) -> Iterator[tuple[str, Any]]:
+    """A `TensorDescriptor` made on the host: what Triton's pass makes of it, then its fields."""
+    yield "*i8", descriptor.base.data_ptr()
+    yield from (("i64", number) for number in (*descriptor.shape, *descriptor.strides))
+    yield "i1", descriptor.padding == "nan"
+    # A field, and a parameter of the kernel, that Triton 3.6 does not have.
+    if hasattr(descriptor, "round_f32_to_tf32"):
+        yield "i1", descriptor.round_f32_to_tf32
+    yield from (("i32", number) for number in descriptor.shape)
+    yield from (("i64", number) for number in descriptor.strides)
 
 
 class Launcher:
@@ -106,7 +122,9 @@ class Launcher:
 
     def __call__(self, grid_x, grid_y, grid_z, stream, function, kernel_metadata, launch_metadata,
                  enter_hook, exit_hook, *args) -> None:  # fmt: skip
-        slots = [slot for pair in zip(self.signature, args, strict=False) for slot in flatten(*pair)]
+        slots = [
+            slot for pair in zip(self.signature, args, strict=False) for slot in flatten(*pair)
+        ]
         pack = packer([ty for ty, _ in slots])
         if enter_hook is not None:
             enter_hook(launch_metadata)
@@ -150,12 +168,14 @@ def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) 
     A damaged cache entry is compiled again and replaced; where the cache cannot be written, or
     other users could write it, the variant is compiled in a temporary directory.
     """
+
     def attempt() -> Any:
         compiled = kernel._do_compile(key, signature, DEVICE, constexprs, options, attrs, warmup)
         if isinstance(compiled, CompiledKernel):
             attach(compiled)
         return compiled
 
+    reason: Exception
     try:
         return attempt()
     except cache.UntrustedDirectoryError as error:
@@ -248,187 +268,6 @@ def general_run(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmu
     return compiled
 
 
-# ---- Launching, the fast way ---------------------------------------------------------------------
-
-
-def call_key(args: tuple, kwargs: dict) -> tuple:
-    """What selects a launch function: the types of the arguments, and how they are passed."""
-    return (*map(type, args), *kwargs, *map(type, kwargs.values()))
-
-
-def constant_key(value: Any) -> Any:
-    """A dictionary key for a compile-time constant: 1, 1.0 and True differ, and so do 0.0 and -0.0.
-
-    Raises:
-        TypeError: the constant cannot be hashed.
-    """
-    if isinstance(value, tuple):
-        return (type(value), *map(constant_key, value))
-    if isinstance(value, float):
-        return repr(value)
-    hash(value)
-    return type(value), value
-
-
-def _key_expression(param: Any, value: Any) -> str:
-    """Python code for what, apart from its type, an argument contributes to its variant's key.
-
-    Empty if it is nothing. It is evaluated with the parameter's name bound to the argument.
-
-    Raises:
-        TypeError: arguments of this kind are left to `general_run`.
-    """
-    name = param.name
-    if param.is_constexpr:
-        constant_key(value)
-        return name if isinstance(value, (int, str)) else f"constant_key({name})"
-    if hasattr(value, "data_ptr"):
-        return f"{name}.dtype"
-    if value is None or isinstance(value, (bool, float)):
-        return ""
-    if type(value) is int:
-        # Triton makes a constant of an integer 1, and a type of an integer's magnitude.
-        parts = [] if param.do_not_specialize else [f"{name} == 1"]
-        if not param.annotation_type:
-            parts.append(f"0 if -0x80000000 <= {name} < 0x80000000 else 1 + ({name} >> 63)")
-        return ", ".join(parts)
-    raise TypeError(f"no launch function for an argument of type {type(value).__name__}")
-
-
-def _elsewhere(name: str, value: Any) -> str:
-    """Python code for whether a tensor argument is not in CPU memory.
-
-    Raises:
-        TypeError: tensors of this kind do not tell.
-    """
-    if hasattr(value, "is_cpu"):
-        return f"not {name}.is_cpu"
-    if hasattr(value, "device") and hasattr(value.device, "type"):
-        return f"{name}.device.type != 'cpu'"
-    raise TypeError(f"no launch function for an argument of type {type(value).__name__}")
-
-
-LAUNCH_TEMPLATE = """
-def launch(grid, {parameters}):
-    if {elsewhere}:
-        return None
-    key = ({key})
-    variant = variants.get(key)
-    if variant is None:
-        return add_variant(variants, key, kernel, grid, {{{bound_args}}}, {{{options}}})
-    if callable(grid):
-        grid = grid({{{bound_args}}})
-    size = len(grid)
-    compiled, run = variant
-    run(grid[0], grid[1] if size > 1 else 1, grid[2] if size > 2 else 1, {bound_names})
-    return compiled
-"""
-
-RUN_TEMPLATE = """
-def run(grid_x, grid_y, grid_z, {parameters}):
-    status = call(pack(grid_x, grid_y, grid_z, {slots}))
-    if status:
-        raise error(status)
-"""
-
-
-def _define(source: str, name: str, namespace: dict[str, Any]) -> Callable:
-    # The source is made of the kernel's own parameter names, which are identifiers.
-    exec(compile(source, f"<{name} function of a kernel>", "exec"), namespace)  # noqa: S102
-    return namespace[name]
-
-
-def make_launch(kernel: JITFunction, bound_args: dict[str, Any], options: dict) -> Callable:
-    """Write the launch function for calls like this one.
-
-    `launch(grid, *args, **options)` runs the kernel and returns it compiled, or returns None and
-    does nothing if some tensor is not in CPU memory.
-
-    Args:
-        bound_args: one such call's argument for each parameter of the kernel.
-        options: its further keyword arguments.
-
-    Raises:
-        TypeError: some argument is of a kind that only `general_run` handles.
-    """
-    namespace: dict[str, Any] = {
-        "kernel": kernel, "variants": {}, "add_variant": add_variant, "constant_key": constant_key
-    }  # fmt: skip
-    parameters = []
-    for param in kernel.signature.parameters.values():
-        if param.kind is not param.POSITIONAL_OR_KEYWORD:
-            raise TypeError("no launch function for keyword-only and variadic parameters")
-        namespace[f"default_{param.name}"] = param.default
-        has_default = param.default is not param.empty
-        parameters.append(f"{param.name}=default_{param.name}" if has_default else param.name)
-    pointers = [(n, value) for n, value in bound_args.items() if hasattr(value, "data_ptr")]
-    expressions = (_key_expression(p, bound_args[p.name]) for p in kernel.params)
-    source = LAUNCH_TEMPLATE.format(
-        parameters=", ".join([*parameters, *("*" * bool(options)), *options]),
-        elsewhere=" or ".join(_elsewhere(*pointer) for pointer in pointers) or "False",
-        key="".join(f"{expression}, " for expression in [*expressions, *options] if expression),
-        bound_args=", ".join(f"{name!r}: {name}" for name in bound_args),
-        options=", ".join(f"{name!r}: {name}" for name in options),
-        bound_names=", ".join(bound_args),
-    )
-    return _define(source, "launch", namespace)
-
-
-def add_variant(variants, key, kernel, grid, bound_args, options) -> CompiledKernel:
-    """Run the kernel in the general way, and remember its variant for the next time."""
-    compiled = general_run(kernel, (), {**bound_args, **options}, grid, warmup=False)
-    if compiled is not None:
-        variants[key] = compiled, make_run(compiled, list(bound_args))
-    return compiled
-
-
-def make_run(compiled: CompiledKernel, parameters: list[str]) -> Callable:
-    """The function `run(grid_x, grid_y, grid_z, *args)` that calls one compiled variant."""
-    types = compiled.src.signature
-    slots = [
-        f"{name}.data_ptr()" if types[name].startswith("*") else name
-        for name in parameters
-        if types[name] != "constexpr"
-    ]
-    library = compiled.module
-    namespace = {
-        "call": library.call, "error": library.error,
-        "pack": packer([ty for ty in types.values() if ty != "constexpr"]),
-    }  # fmt: skip
-    source = RUN_TEMPLATE.format(parameters=", ".join(parameters), slots=", ".join(slots))
-    return _define(source, "run", namespace)
-
-
-def run_on_cpu(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmup: bool) -> Any:
-    """Run a kernel whose arguments are in CPU memory, and see to it that the next call is fast."""
-    runtime = knobs.runtime
-    observed = kernel.pre_run_hooks or runtime.debug or has_launch_hooks()
-    if not warmup and not observed:
-        launchers = caches_of(kernel).launchers
-        key = call_key(args, kwargs)
-        if key not in launchers:
-            _, _, _, _, binder = caches_of(kernel)
-            bound_args, _, options = binder(*args, **kwargs)
-            try:
-                launchers[key] = make_launch(kernel, bound_args, options)
-            except TypeError:
-                launchers[key] = None
-        if launchers[key] is not None:
-            compiled = launchers[key](grid, *args, **kwargs)
-            if compiled is not None:
-                return compiled
-    return general_run(kernel, args, kwargs, grid, warmup)
-
-
-def has_launch_hooks() -> bool:
-    """Whether somebody listens to kernel launches. An unused hook is an empty chain, or None."""
-    runtime = knobs.runtime
-    return bool(
-        getattr(runtime.launch_enter_hook, "calls", runtime.launch_enter_hook)
-        or getattr(runtime.launch_exit_hook, "calls", runtime.launch_exit_hook)
-    )
-
-
 # ---- Prepared launches ---------------------------------------------------------------------------
 
 
@@ -469,9 +308,7 @@ def prepare(
                 raise TypeError(f"{kernel.__name__} needs a value for {param.name}")
         bound_args[param.name] = value
         constant = param.is_constexpr or param.name in constexprs or value is None
-        specialization.append(
-            ("constexpr", value) if constant else (_type_of(param, value), None)
-        )
+        specialization.append(("constexpr", value) if constant else (_type_of(param, value), None))
     too_many = next(remaining, inspect.Parameter.empty) is not inspect.Parameter.empty
     if too_many or not constexprs.keys() <= bound_args.keys():
         raise TypeError(f"{kernel.__name__} takes {', '.join(kernel.arg_names)}")

@@ -38,7 +38,7 @@ class CSource:
     plans: tuple[Plan, ...] = ()
 
 
-def compile_to_c(ttir: str, *, check: bool = False) -> CSource:
+def compile_to_c(ttir: str) -> CSource:
     """Translates a module of Triton IR, printed with or without locations.
 
     Raises `ir.UnsupportedOperation`, which names the operation and the kernel's file and line.

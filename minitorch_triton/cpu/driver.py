@@ -24,11 +24,11 @@ from triton.compiler import compiler as triton_compiler
 from triton.runtime import driver as triton_driver
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.jit import JITFunction
-from triton.testing import _summarize_statistics
 
 from . import binding, cache
 from .backend import TARGET, CPUBackend
-from .binding import DEVICE, run_on_cpu
+from .binding import DEVICE
+from .dispatch import run_on_cpu
 
 
 class CPUEvent:
@@ -68,14 +68,19 @@ def do_bench(
     Returns:
         Milliseconds, one for each quantile.
     """
-    times: list[float] = []
-    start = time.perf_counter()
-    while (now := time.perf_counter() - start) * 1e3 < warmup + rep or not times:
-        begin = time.perf_counter()
-        kernel_call()
-        if now * 1e3 >= warmup or now == 0.0:
-            times.append((time.perf_counter() - begin) * 1e3)
-    return _summarize_statistics(times, list(quantiles), "median")
+
+    def call_for(milliseconds: float) -> list[float]:
+        times: list[float] = []
+        end = time.perf_counter() + milliseconds * 1e-3
+        while not times or time.perf_counter() < end:
+            start = time.perf_counter()
+            kernel_call()
+            times.append((time.perf_counter() - start) * 1e3)
+        return times
+
+    call_for(warmup)
+    times = sorted(call_for(rep))
+    return [times[round(quantile * (len(times) - 1))] for quantile in quantiles]
 
 
 class CPUDriver(DriverBase):
@@ -175,7 +180,7 @@ def belongs_to_cpu(args: Iterable[Any]) -> bool:
     Raises:
         ValueError: the tensor is neither on the CPU nor on a GPU that Triton drives.
     """
-    tensor = next(binding.tensors(args), None)
+    tensor: Any = next(binding.tensors(args), None)
     kind = binding.device_kind(tensor)
     if kind == DEVICE:
         return True

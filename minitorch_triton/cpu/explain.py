@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import inspect
 import platform
 import shutil
@@ -39,10 +38,9 @@ def find_kernel(name: str) -> JITFunction:
     if not module_name:
         raise ValueError(f"{name!r} should be module:kernel or file.py:kernel")
     if module_name.endswith(".py"):
-        spec = importlib.util.spec_from_file_location(Path(module_name).stem, module_name)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
+        # Where a script's own imports look, too.
+        sys.path.insert(0, str(Path(module_name).resolve().parent))
+        module = importlib.import_module(Path(module_name).stem)
     else:
         module = importlib.import_module(module_name)
     kernel = getattr(module, function_name, None)
@@ -111,10 +109,10 @@ def _describe_step(step: Step) -> Iterator[str]:
     for stage in step.stages:
         yield f"  {'once' if stage.extent is None else f'loop j < {stage.extent}'}:"
         for task in stage.tasks:
-            if task.op is None:
-                yield f"    compute {task.value.name} into memory"
-            else:
+            if task.op is not None:
                 yield f"    {task.op.name} {_place(task.op)}"
+            elif task.value is not None:
+                yield f"    compute {task.value.name} into memory"
 
 
 def _place(op: Any) -> str:

@@ -70,7 +70,7 @@ def runtime() -> Runtime:
             functools.partial(_follow_torch, library.omp_set_num_threads, max_threads)
         )
         break
-    os.register_at_fork(after_in_child=_stay_serial)
+    result.serial = _forked
     return result
 
 
@@ -82,9 +82,19 @@ def _follow_torch(set_threads: Callable[[int], None], max_threads: Callable[[], 
             set_threads(threads)
 
 
-def _stay_serial() -> None:
-    """In a forked child OpenMP's threads are gone, and waiting for them would never end."""
-    runtime().serial = 1
+# Whether this process is a forked child. OpenMP's threads, which torch may have started before any
+# kernel ran, did not come along, and waiting for them would never end.
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+    if runtime.cache_info().currsize:
+        runtime().serial = True
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Library:

@@ -84,15 +84,6 @@ class Poly:
         """The part that does not contain ``symbol``."""
         return Poly(tuple((m, c) for m, c in self.terms if symbol not in m))
 
-    def substitute(self, symbol: str, value: Poly) -> Poly:
-        result = Poly.constant(0)
-        for monomial, coefficient in self.terms:
-            product = Poly.constant(coefficient)
-            for factor in monomial:
-                product *= value if factor == symbol else Poly.symbol(factor)
-            result += product
-        return result
-
     def range(self, extents: Mapping[str, int]) -> tuple[int, int] | None:
         """Least and greatest value where ``0 <= symbol < extents[symbol]``; None if unbounded."""
         low = high = 0

@@ -33,7 +33,7 @@ TIME_LIMIT_S = 300.0
 FLAGS = (
     "-std=gnu11", "-O3", "-fPIC", "-shared", "-nostartfiles", "-pipe", "-fvisibility=hidden",
     "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing", "-fwrapv", "-fopenmp-simd",
-    "-Wno-psabi", "-Wno-unknown-pragmas",
+    "-Wno-psabi", "-Wno-unknown-pragmas", "-Werror=implicit-function-declaration",
 )  # fmt: skip
 
 
@@ -116,7 +116,12 @@ def sources_hash() -> str:
 def fingerprint() -> str:
     """Hash of everything but the C text that can change a compiled kernel."""
     parts = (
-        *find_compiler(), compiler_version(), *FLAGS, *target_flags(), processor(), sources_hash()
+        *find_compiler(),
+        compiler_version(),
+        *FLAGS,
+        *target_flags(),
+        processor(),
+        sources_hash(),
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

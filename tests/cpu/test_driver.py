@@ -16,6 +16,7 @@ import triton.language as tl
 from triton.backends import backends
 from triton.runtime import driver as triton_driver
 from triton.runtime.jit import JITFunction
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 import minitorch_triton.cpu as triton_cpu
 from minitorch_triton.cpu import binding, driver, launch
@@ -103,12 +104,14 @@ def test_options_for_gpus_are_accepted():
     assert out.tolist() == [3.0] * 4
 
 
-@pytest.mark.parametrize("n", [1, 2, 2**31 - 1, 2**31, 2**40])
-def test_integers_of_any_size_arrive(n):
+def test_integers_of_any_size_arrive():
     out = torch.zeros(1, dtype=torch.int64)
-    for _ in range(2):
+    for n in (5, -5, 1, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**40, -(2**40), 2**63 - 1) * 2:
         integer_kernel[(1,)](out, n)
         assert out.item() == n
+    for _ in range(2):
+        integer_kernel[(1,)](out, 2**63)
+        assert out.item() == -(2**63)
 
 
 @triton.jit
@@ -214,6 +217,44 @@ def test_tuples_of_tensors_and_integers():
         tuple_kernel[(1,)]((x, out), (2, 1), 7)
         assert out.tolist() == [0, 2, 4, 6, 8, 10, 12, 0]
         out.zero_()
+
+
+@triton.jit
+def descriptor_kernel(source, target, BLOCK_M: tl.constexpr):
+    row = tl.program_id(0) * BLOCK_M
+    target.store([row, 0], source.load([row, 0]) * 2)
+
+
+def test_tensor_descriptors_made_on_the_host():
+    x, out = torch.randn(50, 40), torch.zeros(50, 40)
+    blocks = [TensorDescriptor.from_tensor(tensor, [16, 64]) for tensor in (x, out)]
+    for _ in range(2):
+        descriptor_kernel[(4,)](*blocks, BLOCK_M=16)
+        assert torch.equal(out, x * 2)
+        out.zero_()
+
+
+@triton.jit
+def names_kernel(out, size, key, run, variants, compiled, call, pack, status, kernel, len: tl.constexpr,
+                 callable: tl.constexpr = 7):  # fmt: skip
+    tl.store(out + 0, size)
+    tl.store(out + 1, key)
+    tl.store(out + 2, run)
+    tl.store(out + 3, variants)
+    tl.store(out + 4, compiled)
+    tl.store(out + 5, call)
+    tl.store(out + 6, pack)
+    tl.store(out + 7, status)
+    tl.store(out + 8, kernel)
+    tl.store(out + 9, len)
+    tl.store(out + 10, callable)
+
+
+def test_a_parameter_may_have_any_name():
+    for _ in range(2):
+        out = torch.zeros(11, dtype=torch.int32)
+        names_kernel[lambda meta: (meta["size"] - 9,)](out, *range(10, 18), 18, len=19)
+        assert out.tolist() == [*range(10, 20), 7]
 
 
 @triton.jit

@@ -189,7 +189,7 @@ def move(x, out, B: tl.constexpr):
     tl.store(out + i, tl.interleave(b, a))
     tl.store(out + B + i, tl.cat(a, b, can_reorder=True))
     tl.store(out + 2 * B + i, tl.reshape(tl.join(a, b), (B,)))
-    tl.store(out + 3 * B + i, tl.flip(v))
+    tl.store(out + 3 * B + i, tl.flip(v, 0))
     tl.store(out + 4 * B + i, tl.sort(v))
     tl.store(out + 5 * B + i, tl.gather(v, (i * 7) % B, 0))
 
@@ -252,3 +252,29 @@ def test_broadcast_of_what_two_axes_reduce():
     v = x.exp()[:, None] * y.exp()
     expected = v / v.sum(1, keepdim=True) + v.sum(0)
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
+
+
+@triton.jit
+def several_reductions(x, y, out, n, BLOCK: tl.constexpr):
+    """Sums of two types, and an argmax, of rows that a mask cuts; two depend on the column."""
+    j = tl.arange(0, BLOCK)
+    a = tl.load(x + j, mask=j < n, other=0.0)
+    b = tl.load(y + j, mask=j < n, other=0.0)
+    total = tl.sum(a + j, 0)
+    weighted = tl.sum(a * 2 + j, 0)
+    other_type = tl.sum(b + j, 0)
+    tl.store(out, total.to(tl.float64))
+    tl.store(out + 1, weighted.to(tl.float64))
+    tl.store(out + 2, other_type)
+    tl.store(out + 3, (tl.sum(a, 0) + tl.argmax(a, 0)).to(tl.float64))
+
+
+@pytest.mark.parametrize("n", [3, 64, 100, 128])
+def test_several_reductions_in_one_loop(n):
+    x, y = torch.rand(n), torch.rand(n, dtype=torch.float64)
+    out = torch.zeros(4, dtype=torch.float64)
+    several_reductions[(1,)](x, y, out, n, BLOCK=128)
+    columns = 127 * 64
+    s = x.double().sum()
+    expected = [s + columns, 2 * s + columns, y.sum() + columns, s + x.argmax()]
+    torch.testing.assert_close(out, torch.stack(expected), rtol=1e-6, atol=1e-5)

@@ -133,3 +133,34 @@ def test_product_with_its_own_transpose():
     out = torch.zeros(32, 32)
     transposed_block[(1,)](a, out, 32, 16)
     torch.testing.assert_close(out, a @ a.T, rtol=1e-4, atol=1e-4)
+
+
+@triton.jit
+def plain_matmul(a, b, out, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    m = tl.program_id(0) * BM + tl.arange(0, BM)
+    n = tl.program_id(1) * BN + tl.arange(0, BN)
+    k = tl.arange(0, BK)
+    acc = tl.zeros((BM, BN), tl.float32)
+    for start in range(0, K, BK):
+        in_k = start + k < K
+        x = tl.load(
+            a + m[:, None] * K + (start + k)[None, :], (m[:, None] < M) & in_k[None, :], 0.0
+        )
+        y = tl.load(
+            b + (start + k)[:, None] * N + n[None, :], in_k[:, None] & (n[None, :] < N), 0.0
+        )
+        acc = tl.dot(x, y, acc)
+    mask = (m[:, None] < M) & (n[None, :] < N)
+    tl.store(out + m[:, None] * N + n[None, :], acc.to(out.dtype.element_ty), mask=mask)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("shape", [(32, 32, 16), (50, 20, 70), (5, 70, 0)])
+def test_product_that_is_only_stored(shape, dtype):
+    m, n, k = shape
+    a, b = torch.randn(m, k), torch.randn(k, n)
+    out = torch.full((m + 1, n), 7.0, dtype=dtype)
+    grid = (triton.cdiv(m, 32), triton.cdiv(n, 32))
+    plain_matmul[grid](a, b, out, m, n, k, BM=32, BN=32, BK=16)
+    torch.testing.assert_close(out[:m], (a @ b).to(dtype), rtol=1e-3, atol=1e-3)
+    assert (out[m] == 7).all()

@@ -2,7 +2,10 @@
 
 import os
 import struct
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,7 +88,14 @@ def test_arguments_arrive_as_slots_of_eight_bytes(build):
 
 @pytest.mark.parametrize(
     ("ty", "value"),
-    [("i32", 2**31), ("i32", -(2**31) - 1), ("u8", 256), ("i64", 2**63), ("i64", 1.5), ("*fp32", None)],
+    [
+        ("i32", 2**31),
+        ("i32", -(2**31) - 1),
+        ("u8", 256),
+        ("i64", 2**63),
+        ("i64", 1.5),
+        ("*fp32", None),
+    ],
 )
 def test_a_value_that_does_not_fit_is_an_error(build, ty, value):
     with pytest.raises(struct.error):
@@ -170,6 +180,30 @@ def test_a_forked_child_runs_on_one_thread(build, threads):
         os._exit(threads_used(kernel))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
     assert threads_used(kernel) == 2
+
+
+def test_a_child_forked_before_the_first_launch(tmp_path):
+    # torch has started the pool of threads, which the child does not have.
+    library = tmp_path / "kernel.so"
+    library.write_bytes(toolchain.compile_c(BODY.format(body=WHO, cost="1e5")))
+    script = f"""
+import os, torch
+from minitorch_triton.cpu import launch
+torch.set_num_threads(2)
+(torch.randn(500, 500) @ torch.randn(500, 500)).exp()
+child = os.fork()
+if child == 0:
+    kernel = launch.PreparedKernel(launch.Library({str(library)!r}, "kernel"), ["*i64"], None)
+    who = torch.zeros(64, dtype=torch.int64)
+    kernel.launch((64, 1, 1), (who.data_ptr(),))
+    os._exit(len(set(who.tolist())))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert result.stdout.strip() == "1"
 
 
 def test_launches_from_many_python_threads(build, threads):

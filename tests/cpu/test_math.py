@@ -1,8 +1,8 @@
 """Elementary functions of `mt_math.h`: accuracy, special numbers, vectorisation.
 
 Errors are in ulp of the exact result: its distance from the result divided by the gap between the
-two neighbouring numbers of the format.  The float functions were checked on all 2^32 arguments
-once (the largest errors are in docs/); here each sees a million of them, spread over all sizes.
+two neighbouring numbers of the format.  Here each float function sees a million arguments, spread
+over all sizes; tools/check_math.c checks all 2^32 of them.
 """
 
 import itertools
@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from c_functions import compile_functions
+
+from minitorch_triton.cpu import toolchain
 
 # Signalling NaNs are among the samples: NumPy warns when it converts one.
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
@@ -83,7 +85,9 @@ def float32_samples() -> np.ndarray:
     powers = np.ldexp(np.float32(1), np.arange(-149, 128))
     corners = np.array([0, 1, 2, 3, 0.5, 1.5, 9, 88.7, 89, 104, 127, 150, 3e38, np.inf, np.nan])
     near = np.concatenate([powers, corners.astype(np.float32)])
-    near = np.concatenate([near, np.nextafter(near, np.float32(0)), np.nextafter(near, np.float32(np.inf))])
+    near = np.concatenate(
+        [near, np.nextafter(near, np.float32(0)), np.nextafter(near, np.float32(np.inf))]
+    )
     return np.concatenate([spread, near, -near])
 
 
@@ -240,6 +244,8 @@ def test_fma_rounds_once(c):
 def test_loops_are_vectorised(compiled):
     vectorised_f64 = VECTORISED_F64 | {*EXACT, "copysign", "fma"}
     scalar = {f"{name}_f32" for name in LIBRARY_F32}
+    if "clang" in toolchain.compiler_version():
+        scalar.add("tan_f32")  # the one that clang 22 leaves scalar; it reports no reason
     scalar |= {
         name for name in SIGNATURES if name.endswith("f64") and name[:-4] not in vectorised_f64
     }

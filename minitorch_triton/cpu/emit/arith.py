@@ -10,7 +10,7 @@ import re
 import struct
 from typing import TYPE_CHECKING
 
-from ..ir import Op, Scalar, UnsupportedOperation
+from ..ir import Op, Scalar, UnsupportedOperation, Value
 from ..poly import literal
 from ..views import Index
 from . import ctypes
@@ -65,11 +65,46 @@ def operator(name: str, symbol: str) -> None:
         return ctypes.rounded(op.result.element, f"{a} {symbol} {b}")
 
 
+@lowers("arith.divf")
+def divf(em: Emitter, op: Op, index: Index) -> str:
+    """A quotient; that of `tl.sigmoid` is one function, exact where the exponential overflows."""
+    argument = sigmoid_argument(op)
+    if argument is not None:
+        return f"mt_sigmoid_{ctypes.suffix(op.result.element)}({em.element(argument, index)})"
+    a, b = em.operands(op, index)
+    return ctypes.rounded(op.result.element, f"{a} / {b}")
+
+
+def sigmoid_argument(op: Op) -> Value | None:
+    """x where the operation computes 1 / (1 + exp(0 - x)) in float32 or float64."""
+    if op.result.element.bits < 32 or not is_constant(op.operands[0], 1):
+        return None
+    total = op.operands[1].op
+    if total is None or total.name != "arith.addf":
+        return None
+    others = [v for v in total.operands if not is_constant(v, 1)]
+    exponential = others[0].op if len(others) == 1 else None
+    if exponential is None or exponential.name != "math.exp":
+        return None
+    minus = exponential.operands[0].op
+    if minus is not None and minus.name == "arith.subf" and is_constant(minus.operands[0], 0):
+        return minus.operands[1]
+    return minus.operands[0] if minus is not None and minus.name == "arith.negf" else None
+
+
+def is_constant(value: Value, number: float) -> bool:
+    op = value.op
+    return (
+        op is not None
+        and op.name == "arith.constant"
+        and float_value(op.attributes["value"], value.element) == number
+    )
+
+
 for _name, _symbol in {
     "arith.addf": "+",
     "arith.subf": "-",
     "arith.mulf": "*",
-    "arith.divf": "/",
     "tt.precise_divf": "/",
     "arith.andi": "&",
     "arith.ori": "|",
@@ -180,7 +215,19 @@ def clampf(em: Emitter, op: Op, index: Index) -> str:
 
 
 _LIBDEVICE = re.compile(r"__nv_(?:fast_)?(\w+?)(f?)$")
-_LIBDEVICE_OTHER = {"fmax": "maxnumf", "fmin": "minnumf", "fabs": "absf", "fmod": "remf"}
+_LIBDEVICE_OTHER = {
+    "fmax": "maxnumf",
+    "fmin": "minnumf",
+    "fabs": "absf",
+    "fmod": "remf",
+    "fsqrt_rn": "sqrt",
+    "dsqrt_rn": "sqrt",
+    "isnand": "isnan",
+    "isinfd": "isinf",
+    "isfinited": "isfinite",
+    "finite": "isfinite",
+    "signbitd": "signbit",
+}
 
 
 @lowers("tt.extern_elementwise")
@@ -200,7 +247,7 @@ def extern_elementwise(em: Emitter, op: Op, index: Index) -> str:
 @lowers("arith.cmpi")
 def cmpi(em: Emitter, op: Op, index: Index) -> str:
     predicate = op.words[0]
-    if not em.frames or predicate in _SIGNED:
+    if predicate in _SIGNED:
         conditions = em.conditions(op.result, index)
         if em.poly_conditions(conditions):
             depth = max((em.condition_depth(c) for c in conditions), default=0)

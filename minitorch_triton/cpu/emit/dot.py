@@ -7,6 +7,7 @@ into a block.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,9 @@ _ACCUMULATORS = {
     "i8i32": "int32_t",
 }
 _KINDS = {"f32": "f32", "f64": "f64", "f16": "f16f32", "bf16": "bf16f32", "i8": "i8i32"}
+
+
+Locator = Callable[[], "tuple[str, Poly, frozenset] | None"]
 
 
 @dataclass(frozen=True)
@@ -114,18 +118,23 @@ def matrix(em: Emitter, value: Value, batch: Index) -> Matrix:
 
 
 def in_memory(em: Emitter, value: Value, batch: Index, along: str = "") -> Matrix | None:
-    """The operand as a matrix in memory; None if it is not one.
+    """The operand as a matrix in memory; None if it is not one."""
+    return strided(em, value.shape, lambda: locate(em, value, (*batch, ROW, COLUMN)), along)
+
+
+def strided(em: Emitter, shape: tuple[int, ...], find: Locator, along: str = "") -> Matrix | None:
+    """What ``find`` locates as a matrix in memory; None if it is not one.
 
     ``along`` is "r" or "c" where iteration ``t`` of a loop continues the matrix in that direction:
     then the matrix is that of all iterations, and its limit in that direction is "" where no mask
     sets one.
     """
-    extents = dict(zip("rc", value.shape[-2:], strict=True))
+    extents = dict(zip("rc", shape[-2:], strict=True))
     em.push()
     for name, extent in extents.items():
         em.depths[name] = em.depth
         em.extents[name] = extent
-    located = locate(em, value, (*batch, ROW, COLUMN))
+    located = find()
     written = em.pop()
     del em.extents["r"], em.extents["c"]
     if located is None or written:
@@ -246,6 +255,8 @@ def product_loop(em: Emitter, loop: Op) -> bool:
     m, n = product.result.shape
     k = a.shape[-1]
     em.depths["t"] = em.depth + 1
+    for op in block.ops:
+        em.homes[op] = em.depth + 1
     trip = Poly.symbol("t")
     em.polys[block.arguments[0]] = low + trip * step
     for position, argument in enumerate(block.arguments[1:]):
@@ -266,7 +277,61 @@ def product_loop(em: Emitter, loop: Op) -> bool:
     for limit in {left.columns, right.rows} - {""}:
         inner = em.local("inner", "int64_t", f"MT_MIN({inner}, {limit})")
     zero = analysis.is_zero(loop.operands[number + 3])
+    kind = kind_of(em, product)
+    store = only_store(em, loop, number)
+    output = output_matrix(em, store, product) if zero and store else None
+    if output and (output.rows, output.columns) == (left.rows, right.columns):
+        panels = em.scratch_array(
+            _ACCUMULATORS[kind], "panels", f"mt_gemm_{kind}_scratch({m}, {n}, {_LONG})"
+        )
+        em.line(
+            f"mt_gemm_{kind}_set({left.rows}, {right.columns}, {inner}, {left.arguments}, "
+            f"{right.arguments}, {output.pointer}, {output.row_stride.text()}, {panels});"
+        )
+        em.finished.add(store)
+        em.release(accumulator)
+        return True
     target = em.arrays[accumulator].name
-    multiply(em, kind_of(em, product), left, right, inner, target, (m, n, _LONG), zero)
+    multiply(em, kind, left, right, inner, target, (m, n, _LONG), zero)
     em.arrays[loop.results[number]] = em.arrays[accumulator]
     return True
+
+
+def only_store(em: Emitter, loop: Op, number: int) -> Op | None:
+    """The store that is the only use of a loop's result and follows the loop with nothing that
+    touches memory between them."""
+    result = loop.results[number]
+    ops = em.current.ops
+    if len(result.uses) != 1 or result.uses[0] not in ops:
+        return None
+    (store,) = result.uses
+    between = ops[ops.index(loop) + 1 : ops.index(store)]
+    quiet = all(analysis.is_silent(op) and op.name != "tt.load" for op in between)
+    if store.name != "tt.store" or store.operands[1] is not result or not quiet:
+        return None
+    return store if analysis.memory_element(result) == result.element else None
+
+
+def output_matrix(em: Emitter, store: Op, product: Op) -> Matrix | None:
+    """Where a store of a product goes, if the product may be computed right there: rows without
+    gaps, in memory that neither operand is loaded from."""
+    pointer, mask = store.operands[0], (store.operands[2:] or [None])[0]
+    target = analysis.root(pointer, em.carried)
+    sources = [load_root(em, operand) for operand in product.operands[:2]]
+    if target is None or target in sources or None in sources:
+        return None
+
+    def find():
+        address = em.address(pointer, (ROW, COLUMN))
+        return address.base, address.offset, em.conditions(mask, (ROW, COLUMN))
+
+    matrix = strided(em, product.result.shape, find)
+    return matrix if matrix and matrix.column_stride.value == 1 else None
+
+
+def load_root(em: Emitter, value: Value) -> Value | None:
+    while is_view(value.op):
+        value = value.op.operands[0]
+    if value.op is None or value.op.name != "tt.load":
+        return None
+    return analysis.root(value.op.operands[0], em.carried)

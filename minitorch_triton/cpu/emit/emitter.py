@@ -73,6 +73,8 @@ class Emitter:
         self.homes: dict[Op, int] = {}
         self.loaded: set[str] = set()  # C variables that hold elements of blocks
         self.names: set[str] = set()
+        self.finished: set[Op] = set()  # stores that a product has already done
+        self.current = function.blocks[0]
         self.block_depth = 0
         self.floor = 0  # no expression is computed further out than this frame
         self.blocks: dict[str, Block] = {}  # basic blocks of the function, by label
@@ -178,6 +180,7 @@ class Emitter:
             text = self.compute(value, index)
             least = self.homes.get(value.op, 0)
             if text in self.depths:
+                self.loaded.add(text)
                 self.remember(key, text)
                 return text
             if _LITERAL.fullmatch(text):
@@ -435,7 +438,8 @@ class Emitter:
 
     def emit_block(self, block: Block, assigned: dict[Value, list[Value]] | None = None) -> None:
         """Writes the steps of a block into the current frame."""
-        enclosing, self.block_depth = self.block_depth, self.depth
+        enclosing, self.block_depth = (self.block_depth, self.current), self.depth
+        self.current = block
         for op in block.ops:
             self.homes[op] = self.depth
         plan = plan_block(block, self.carried, assigned or {}, set(self.arrays))
@@ -448,7 +452,7 @@ class Emitter:
                 self.statement(step.op)
             else:
                 emit_group(self, step)
-        self.block_depth = enclosing
+        self.block_depth, self.current = enclosing
 
     def scalar_step(self, op: Op) -> None:
         """A scalar operation that must happen here; the others are computed when asked for."""
@@ -498,6 +502,11 @@ class Emitter:
         self.arrays[value] = Array(name, element, value.shape, rows_dropped)
         return self.arrays[value]
 
+    def release(self, value: Value) -> None:
+        """Takes back the memory of a block that turned out not to need any."""
+        name = self.arrays.pop(value).name
+        self.scratch = [array for array in self.scratch if array[1] != name]
+
     def scratch_array(self, type_: str, hint: str, count: int | str) -> str:
         """Name of a C array for the whole program."""
         name = self.fresh(hint, 0)
@@ -511,10 +520,12 @@ def _is_symbol(poly: Poly) -> bool:
 
 _LITERAL = re.compile(r"true|false|-?\d+(\.\d*)?(e[+-]?\d+)?f?|-?INFINITY|NAN")
 _ORDER = {"slt": (False, 0), "sle": (False, 1), "sgt": (True, 0), "sge": (True, 1)}
-_RESERVED = set(
+# C keywords, the loop variables and other names of emitted code, and C functions.
+_TAKEN = (
     "auto break case char const continue default do double else enum extern float for goto if "
     "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while bool true false asm typeof L args main i0 i1 i2 i3 i4 i5 "
-    "i6 i7 i8 j b k r c batch width expected desired body INFINITY NAN exp log sin cos tan sqrt "
-    "pow floor ceil round abs y0 y1 yn j0 j1 jn gamma".split()
+    "union unsigned void volatile while bool true false asm typeof L args main i0 i1 i2 i3 i4 "
+    "i5 i6 i7 i8 j b k r c batch width expected desired body INFINITY NAN exp log sin cos tan "
+    "sqrt pow floor ceil round abs y0 y1 yn j0 j1 jn gamma"
 )
+_RESERVED = frozenset(_TAKEN.split())

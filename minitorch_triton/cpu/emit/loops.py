@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import analysis
+from ..ir import Op
 from ..poly import Poly
 from ..schedule import Group, Stage, Task, reversed_rows
 from . import ctypes
@@ -25,6 +26,9 @@ J = Poly.symbol("j")
 
 def emit_group(em: Emitter, group: Group) -> None:
     """Loops over the rows around the stages."""
+    stages = [stage for stage in group.stages if not em.finished.issuperset(operations(stage))]
+    if not stages:
+        return
     backwards = {
         task.index[task.axis]
         for stage in group.stages
@@ -35,7 +39,7 @@ def emit_group(em: Emitter, group: Group) -> None:
         em.push()
         em.depths[variable] = em.depth
         em.extents[variable] = extent
-    for stage in group.stages:
+    for stage in stages:
         emit_stage(em, group, stage)
     for variable, extent in reversed(group.extents.items()):
         lines = em.pop()
@@ -47,6 +51,10 @@ def emit_group(em: Emitter, group: Group) -> None:
         del em.extents[variable]
 
 
+def operations(stage: Stage) -> set[Op | None]:
+    return {task.op for task in stage.tasks}
+
+
 def emit_stage(em: Emitter, group: Group, stage: Stage) -> None:
     if stage.extent is None:
         for task in stage.tasks:
@@ -54,8 +62,8 @@ def emit_stage(em: Emitter, group: Group, stage: Stage) -> None:
         return
     em.depths["j"] = em.depths["k"] = em.depth + 1
     em.extents["j"] = stage.extent
-    accumulators = {task: start(em, task) for task in stage.tasks if is_inner_reduction(task)}
-    if is_ordered(stage, accumulators):
+    accumulators = start_reductions(em, stage)
+    if has_order(stage) or any(isinstance(a, Running) for a in accumulators.values()):
         ordered_loop(em, stage, accumulators)
     else:
         split_loop(em, group, stage, accumulators)
@@ -68,15 +76,20 @@ def is_inner_reduction(task: Task) -> bool:
     return task.axis is not None and task.op.name == "tt.reduce" and task.index[task.axis] == J
 
 
-def start(em: Emitter, task: Task) -> Lanes | Running:
-    lanes = lanes_of(task.op)
-    extent = task.shape[task.axis]
-    return Lanes(em, task, lanes, min(lanes.count, extent)) if lanes else Running(em, task)
+def start_reductions(em: Emitter, stage: Stage) -> dict[Task, Lanes | Running]:
+    """Declares the accumulators of a stage's reductions: all in lanes, or all in order."""
+    tasks = [task for task in stage.tasks if is_inner_reduction(task)]
+    kinds = [lanes_of(task.op) for task in tasks]
+    if has_order(stage) or not all(kinds):
+        return {task: Running(em, task) for task in tasks}
+    count = min((kind.count for kind in kinds), default=0)
+    count = min(count, stage.extent)
+    return {t: Lanes(em, t, kind, count) for t, kind in zip(tasks, kinds, strict=True)}
 
 
-def is_ordered(stage: Stage, accumulators: dict[Task, Lanes | Running]) -> bool:
-    """True where elements must be visited one after the other, from the first to the last."""
-    return any(isinstance(a, Running) for a in accumulators.values()) or any(
+def has_order(stage: Stage) -> bool:
+    """True where a task's effect on one element must come before that on the next."""
+    return any(
         task.op is not None
         and (task.op.name in analysis.EFFECTS - {"tt.store"} or task.op.name == "tt.scan")
         for task in stage.tasks
@@ -99,9 +112,8 @@ def split_loop(em: Emitter, group: Group, stage: Stage, accumulators: dict[Task,
     extent = stage.extent
     conditions = splitting_conditions(em, stage)
     low, high = bounds(em, conditions, extent)
-    lanes = max((a.count for a in accumulators.values()), default=0)
-    if lanes:
-        lanes_loop(em, stage, accumulators, conditions, low, high, lanes)
+    if accumulators:
+        lanes_loop(em, stage, accumulators, conditions, low, high)
     else:
         em.push(conditions)
         for task in stage.tasks:
@@ -122,36 +134,43 @@ def rest_loop(em, tasks, accumulators, conditions, low, high, extent) -> None:
     first = high if low == "0" else em.local("first", "int", f"{low} > 0 ? 0 : {high}")
     step = "++j" if low == "0" else f"j = j + 1 == {low} ? {high} : j + 1"
     em.push(refuted=conditions)
+    in_lanes = False
     for task in tasks:
         if task in accumulators:
-            accumulators[task].rest(em, first, extent, step)
+            in_lanes |= accumulators[task].rest(em, first, extent, step)
         else:
             run_task(em, task, None)
     lines = em.pop()
+    if in_lanes:
+        lanes = next(iter(accumulators.values())).count
+        lines.insert(0, f"const int64_t k = j % {lanes};")
     if lines:
         em.block(f"for (int j = {first}; j < {extent}; {step})", lines)
 
 
-def lanes_loop(em, stage, accumulators, conditions, low, high, lanes) -> None:
-    """Blocks of ``lanes`` elements, each added to an accumulator of its own."""
+def lanes_loop(em, stage, accumulators, conditions, low, high) -> None:
+    """Blocks of as many elements as there are lanes, each added to an accumulator of its own."""
+    lanes = next(iter(accumulators.values())).count
     em.push(conditions)
     for task in stage.tasks:
         run_task(em, task, accumulators.get(task))
-    lines = ["const int j = b + k;", *em.pop()]
+    lines = ["const int64_t j = b + k;", *em.pop()]
     em.push()
     whole = low == "0" and high == str(stage.extent)
     if not whole:
         em.line(f"if ({high} - b >= {lanes})")
     em.line("#pragma GCC ivdep")
-    em.block(f"for (int k = 0; k < {lanes}; ++k)", lines)
+    em.block(f"for (int64_t k = 0; k < {lanes}; ++k)", lines)
     if not whole:
         em.line("else")
         em.line("#pragma GCC ivdep")
-        em.block(f"for (int k = 0; k < {high} - b; ++k)", lines)
-    em.block(f"for (int b = {low}; b < {high}; b += {lanes})", em.pop())
+        em.block(f"for (int64_t k = 0; k < {high} - b; ++k)", lines)
+    em.block(f"for (int64_t b = {low}; b < {high}; b += {lanes})", em.pop())
 
 
 def run_task(em: Emitter, task: Task, accumulator) -> None:
+    if task.op in em.finished:
+        return
     if task.op is None:
         if task.target not in em.arrays:  # one number per row: its variable will do
             em.element(task.value, task.index)

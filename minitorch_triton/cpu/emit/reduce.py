@@ -109,24 +109,24 @@ class Lanes:
         self.type = ctypes.variable_type(task.op.operands[0].element)
         self.name = em.fresh(f"{task.op.result.name}_lanes")
         em.line(f"{self.type} {self.name}[{count}];")
-        em.line(f"for (int k = 0; k < {count}; ++k) {self.name}[k] = {kind.identity};")
+        em.line(f"for (int64_t k = 0; k < {count}; ++k) {self.name}[k] = {kind.identity};")
 
-    def rest(self, em: Emitter, first: str, extent: int, step: str) -> None:
-        """One element of those for which a mask of the stage does not hold.
+    def rest(self, em: Emitter, first: str, extent: int, step: str) -> bool:
+        """One element of those for which a mask of the stage does not hold; False if none is left
+        to the loop over them.
 
         Mostly all of them are equal (``other`` of a load); then they are dealt with before the
-        loop over them, and once only where that makes no difference.
+        loop, and once only where that makes no difference.
         """
         op = self.task.op
         element = em.element(op.operands[0], self.task.index)
         depth = em.depth_of(element)
         combiner = analysis.single_combiner(op)
         if depth == em.depth:
-            em.line(f"const int k = j % {self.count};")
             self.step(em)
-            return
+            return True
         if combiner in ("arith.addf", "arith.addi") and element in ("0.0f", "0.0", "0"):
-            return
+            return False
         body = em.frames.pop()
         once = combiner in _IDEMPOTENT
         place = f"{self.name}[{0 if once else f'j % {self.count}'}]"
@@ -143,6 +143,7 @@ class Lanes:
             )
             em.block(f"{differs}for (int j = {first}; j < {extent}; {step})", lines)
         em.frames.append(body)
+        return False
 
     def step(self, em: Emitter) -> None:
         op = self.task.op
@@ -159,8 +160,9 @@ class Lanes:
             (result,) = combine(em, self.task.op, [left], [right])
             em.line(f"{self.name}[k] = {result};")
             lines = em.pop()
-            em.line(f"for (int width = {self.count // 2}; width > 0; width /= 2)")
-            em.block("for (int k = 0; k < width; ++k)", lines)
+            em.line("#pragma GCC unroll 8")
+            em.line(f"for (int64_t width = {self.count // 2}; width > 0; width /= 2)")
+            em.block("for (int64_t k = 0; k < width; ++k)", lines)
         result = self.task.op.result
         name = em.define(result.name, self.type, f"{self.name}[0]", em.depth)
         deliver(em, result, result_index(self.task), name)

@@ -193,7 +193,6 @@ static MT_GEMM_PLAIN void MT_(pack_b)(int64_t K, int64_t columns, int64_t width,
   int64_t k = 0;
   if (b_cs == 1) {
     for (; k < K && k * b_rs + width <= (K - 1) * b_rs + columns; k++) {
-      __builtin_prefetch(b + k * b_rs + width, 0, 2);
       for (int64_t j = 0; j < width; j += VL)
         *(MT_VEC *)(panel + k * width + j) = MT_(load)(b + k * b_rs + j);
     }
@@ -217,7 +216,21 @@ static MT_GEMM_PLAIN void MT_(pack_b)(int64_t K, int64_t columns, int64_t width,
 static inline int64_t MT_(scratch)(int64_t M, int64_t N, int64_t K) {
   int64_t mc = mt_gemm_min(M, MT_GEMM_MC) + 2 * MT_GEMM_MR, kc = mt_gemm_min(K, MT_KC_MAX);
   (void)N;
-  return mc * (kc + MT_ROW_PAD) + MT_NR * (kc + MT_GEMM_MR + 1);
+  return mc * (kc + MT_ROW_PAD) + MT_NR * (2 * kc + MT_GEMM_MR + 1);
+}
+
+/* Two full panels at once, of a B whose rows are contiguous: half as many short reads of its rows. */
+static MT_GEMM_PLAIN void MT_(pack_pair)(int64_t K, const MT_IN *b, int64_t b_rs, MT_ACC *first) {
+  MT_ACC *second = first + K * MT_NR;
+  for (int64_t k = 0; k < K; k++, b += b_rs, first += MT_NR, second += MT_NR) {
+    __builtin_prefetch(b + 2 * MT_NR, 0, 2);
+    __builtin_prefetch(b + 3 * MT_NR, 0, 2);
+#pragma GCC unroll 2
+    for (int64_t j = 0; j < MT_NR; j += MT_VL) {
+      *(MT_VEC *)(first + j) = MT_(load)(b + j);
+      *(MT_VEC *)(second + j) = MT_(load)(b + MT_NR + j);
+    }
+  }
 }
 
 /* C = A B, or with `add` C += A B; M, N and K are positive. */
@@ -234,7 +247,7 @@ static MT_GEMM_PLAIN void MT_(product)(int64_t M, int64_t N, int64_t K, const MT
   int conflict = N >= MT_GEMM_CONFLICT_COLUMNS &&
                  a_rs * (int64_t)sizeof(MT_IN) % MT_GEMM_CONFLICT_BYTES == 0;
 #endif
-  MT_ACC *panel = scratch, *edge = panel + MT_NR * kc, *spare = edge + MT_NR * MT_GEMM_MR,
+  MT_ACC *panel = scratch, *edge = panel + 2 * MT_NR * kc, *spare = edge + MT_NR * MT_GEMM_MR,
          *block = spare + MT_NR;
 
   for (int64_t k0 = 0; k0 < K; k0 += kc, add = 1)
@@ -254,18 +267,24 @@ static MT_GEMM_PLAIN void MT_(product)(int64_t M, int64_t N, int64_t K, const MT
         tile_rs = depth + MT_ROW_PAD, tile_cs = 1;
         MT_(copy_a)(height, depth, a, a_rs, a_cs, block, tile_rs);
       }
+      int64_t packed = 0; /* columns */
       for (int64_t j0 = 0, width; j0 < N; j0 += width) {
         width = N - j0 > MT_VL ? MT_NR : MT_VL;
-        int64_t columns = mt_gemm_min(width, N - j0);
+        int64_t columns = mt_gemm_min(width, N - j0), panel_rs = width;
         const MT_IN *b = B + k0 * b_rs + j0 * b_cs;
         const MT_ACC *b_panel = panel;
-        int64_t panel_rs = width;
+        if (j0 < packed) {
+          b_panel = panel + depth * MT_NR;
 #ifdef MT_LOAD_SAME
-        if (b_cs == 1 && columns == width && height <= MT_GEMM_IN_PLACE_ROWS)
+        } else if (b_cs == 1 && columns == width && height <= MT_GEMM_IN_PLACE_ROWS) {
           b_panel = b, panel_rs = b_rs;
-        else
 #endif
+        } else if (b_cs == 1 && N - j0 >= 2 * MT_NR) {
+          MT_(pack_pair)(depth, b, b_rs, panel);
+          packed = j0 + 2 * MT_NR;
+        } else {
           MT_(pack_b)(depth, columns, width, b, b_rs, b_cs, panel);
+        }
         int fits = columns == width;
         const MT_ACC *a_tile = a_block;
         for (int64_t i = 0, mr; i < height; i += mr) {

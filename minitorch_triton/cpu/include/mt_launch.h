@@ -114,6 +114,8 @@ typedef struct {
     int64_t total; /* programs */
     int64_t chunk;
     int64_t next; /* first program that no thread has taken */
+    int timed;    /* whether to add up `busy` */
+    int64_t busy; /* nanoseconds that all threads have spent in programs */
 } mt_job;
 
 static const mt_runtime *mt_rt;
@@ -153,39 +155,85 @@ static inline __attribute__((always_inline)) void mt_run_range(mt_launch *L, mt_
 static inline __attribute__((always_inline)) void mt_work(mt_job *job, mt_body body) {
     mt_launch L = {job->args, {0, 0, 0}, {job->grid[0], job->grid[1], job->grid[2]}, &job->status,
                    NULL, 0};
+    double start = job->timed ? mt_now_ns() : 0.0;
     for (;;) {
         int64_t first = __atomic_fetch_add(&job->next, job->chunk, __ATOMIC_RELAXED);
         if (first >= job->total) break;
         int64_t last = first + job->chunk < job->total ? first + job->chunk : job->total;
         mt_run_range(&L, body, first, last);
     }
+    if (job->timed) {
+        __atomic_fetch_add(&job->busy, (int64_t)(mt_now_ns() - start), __ATOMIC_RELAXED);
+    }
     mt_scratch_free(&L);
 }
 
-/* Decide how to run the launch, and run it. `cost`: nanoseconds per program; if it is not known
- * beforehand, the first program is run and timed. */
-static inline int mt_run(mt_job *job, void (*work)(void *), double cost) {
-    job->total = (int64_t)job->grid[0] * job->grid[1] * job->grid[2];
-    int64_t left = job->total;
-    int threads = left > 1 ? mt_threads() : 1;
-    if (threads > 1 && cost <= 0.0) {
-        double start = mt_now_ns();
-        job->total = job->chunk = 1;
-        work(job);
-        cost = mt_now_ns() - start;
-        job->total = left--;
-        job->next = 1;
-    }
-    if (threads == 1 || left < 2 || cost * (double)left < MT_PARALLEL_NS) {
+/* What a program took in recent launches, by grid: the upper half of an entry is a hash of the grid,
+ * the lower half a float, in nanoseconds. One word each, so that concurrent launches see either the
+ * old or the new. */
+static uint64_t mt_memory[16];
+
+static inline uint32_t mt_grid_hash(const int32_t *grid) {
+    uint32_t hash = (uint32_t)grid[0] * 0x9E3779B1u + (uint32_t)grid[1] * 0x85EBCA77u +
+                    (uint32_t)grid[2] * 0xC2B2AE3Du;
+    return hash ^ hash >> 15;
+}
+
+static inline double mt_recall(const int32_t *grid) {
+    uint32_t hash = mt_grid_hash(grid);
+    uint64_t entry = __atomic_load_n(&mt_memory[hash & 15], __ATOMIC_RELAXED);
+    uint32_t bits = (uint32_t)entry;
+    float cost;
+    memcpy(&cost, &bits, sizeof cost);
+    return entry >> 32 == hash ? (double)cost : 0.0;
+}
+
+static inline void mt_remember(const int32_t *grid, double nanoseconds) {
+    uint32_t hash = mt_grid_hash(grid), bits;
+    float cost = (float)nanoseconds;
+    memcpy(&bits, &cost, sizeof bits);
+    __atomic_store_n(&mt_memory[hash & 15], (uint64_t)hash << 32 | bits, __ATOMIC_RELAXED);
+}
+
+/* Run what is left of a job on up to `threads` threads, at `cost` nanoseconds per program. */
+static inline void mt_run_left(mt_job *job, void (*work)(void *), int threads, double cost) {
+    int64_t left = job->total - job->next;
+    if (left < 2 || cost * (double)left < MT_PARALLEL_NS) {
         job->chunk = left;
         work(job);
-        return job->status;
+        return;
     }
     int64_t share = left / (8 * threads);
     int64_t small = (int64_t)(MT_CHUNK_NS / cost);
     job->chunk = share < small ? share : small;
     if (job->chunk < 1) job->chunk = 1;
     mt_rt->parallel(work, job, left < threads ? (unsigned)left : (unsigned)threads, 0);
+}
+
+/* Run a launch. `cost`: nanoseconds per program; where it is not known, that of the last launch with
+ * this grid counts, and before the first, the first program is run alone and timed. What threads
+ * spend waiting for each other is not counted: it would make small launches look worth sharing. */
+static inline int mt_run(mt_job *job, void (*work)(void *), double cost) {
+    int64_t total = (int64_t)job->grid[0] * job->grid[1] * job->grid[2];
+    int threads = total > 1 ? mt_threads() : 1;
+    job->total = job->chunk = total;
+    if (threads == 1) {
+        work(job);
+    } else if (cost > 0.0) {
+        mt_run_left(job, work, threads, cost);
+    } else {
+        job->timed = 1;
+        cost = mt_recall(job->grid);
+        if (cost == 0.0) {
+            job->total = job->chunk = 1;
+            work(job);
+            cost = (double)job->busy;
+            job->total = total;
+            job->next = 1;
+        }
+        mt_run_left(job, work, threads, cost);
+        mt_remember(job->grid, (double)job->busy / (double)total);
+    }
     return job->status;
 }
 

@@ -1,9 +1,18 @@
 /* Elementary functions of float and double.
  *
- * Every function is `static inline`.  Those named in the first part are free of branches and
- * calls, so that a loop over arrays that calls them is vectorised; -ffast-math is neither needed
- * nor allowed.  Infinities, NaN, subnormal numbers and signed zeros are right.  Those of the last
- * part call the C library, one number at a time.
+ * Every function is `static inline`.  Those of float, and of double exp, exp2, expm1, rsqrt,
+ * log, tanh and sigmoid, are free of branches and calls, so that a loop over arrays that calls
+ * them is vectorised; -ffast-math is neither needed nor allowed.  The last part calls the C
+ * library, one number at a time.  Infinities, NaN, subnormal numbers and signed zeros are right.
+ *
+ * Errors are below 2 ulp for every argument; sin, cos and tan reduce every float exactly enough.
+ * The largest errors of the float functions, in ulp (tools/check_math.c; those with a star over
+ * all 2^32 floats, the others over every 31st or 97th; pow, atan2 and hypot over random pairs):
+ *
+ *     exp* 1.02    exp2* 0.88   exp10 0.89   expm1* 1.53  log* 0.86    log2* 1.55   log10 1.57
+ *     log1p* 1.44  tanh 1.32    sigmoid 1.91 erf 1.03     sin 1.54     cos 1.54     tan 0.55
+ *     sinpi 1.51   cospi 1.50   asin 0.64    acos 0.61    atan 1.33    rsqrt 1.50   pow 0.53
+ *     sinh, cosh, asinh, acosh, atanh, hypot, atan2 0.51  cbrt 0.53
  */
 #ifndef MT_MATH_H
 #define MT_MATH_H

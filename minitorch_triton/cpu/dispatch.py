@@ -1,0 +1,205 @@
+"""Calls of kernels on CPU tensors in a few microseconds.
+
+For every combination of argument types that a kernel has been called with, a straight-line Python
+function is written: it binds the arguments, finds the variant by what decides it (dtypes,
+constants, integers that are 1), and calls it. Whatever it cannot do goes to `binding.general_run`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from triton import knobs
+from triton.compiler import CompiledKernel
+from triton.runtime.jit import JITFunction
+
+from .binding import caches_of, general_run
+from .launch import packer
+
+
+def call_key(args: tuple, kwargs: dict) -> tuple:
+    """What selects a launch function: the types of the arguments, and how they are passed."""
+    return (*map(type, args), *kwargs, *map(type, kwargs.values()))
+
+
+def constant_key(value: Any) -> Any:
+    """A dictionary key for a compile-time constant: 1, 1.0 and True differ, and so do 0.0 and -0.0.
+
+    Raises:
+        TypeError: the constant cannot be hashed.
+    """
+    if isinstance(value, tuple):
+        return (type(value), *map(constant_key, value))
+    if isinstance(value, float):
+        return repr(value)
+    hash(value)
+    return type(value), value
+
+
+def _key_expression(param: Any, value: Any) -> str:
+    """Python code for what, apart from its type, an argument contributes to its variant's key.
+
+    Empty if it is nothing. It is evaluated with the parameter's name bound to the argument.
+
+    Raises:
+        TypeError: arguments of this kind are left to `general_run`.
+    """
+    name = param.name
+    if param.is_constexpr:
+        constant_key(value)
+        return name if isinstance(value, (int, str)) else f"_mt_constant_key({name})"
+    if hasattr(value, "data_ptr"):
+        return f"{name}.dtype"
+    if value is None or isinstance(value, (bool, float)):
+        return ""
+    if type(value) is int:
+        # Triton makes a constant of an integer 1, and a type of an integer's magnitude.
+        parts = [] if param.do_not_specialize else [f"{name} == 1"]
+        if not param.annotation_type:
+            parts.append(f"(-0x80000000 <= {name} < 0x80000000) + ({name} < 0x8000000000000000)")
+        return ", ".join(parts)
+    raise TypeError(f"no launch function for an argument of type {type(value).__name__}")
+
+
+def _elsewhere(name: str, value: Any) -> str:
+    """Python code for whether a tensor argument is not in CPU memory.
+
+    Raises:
+        TypeError: tensors of this kind do not tell.
+    """
+    if hasattr(value, "is_cpu"):
+        return f"not {name}.is_cpu"
+    if hasattr(value, "device") and hasattr(value.device, "type"):
+        return f"{name}.device.type != 'cpu'"
+    raise TypeError(f"no launch function for an argument of type {type(value).__name__}")
+
+
+# Names of ours start with an underscore and mt, so that no parameter of a kernel has the same.
+LAUNCH_TEMPLATE = """
+def _mt_launch(_mt_grid, {parameters}):
+    if {elsewhere}:
+        return None
+    _mt_key = ({key})
+    _mt_variant = _mt_variants.get(_mt_key)
+    if _mt_variant is None:
+        return _mt_add(_mt_variants, _mt_key, _mt_grid, {{{bound_args}}}, {{{options}}})
+    if _mt_callable(_mt_grid):
+        _mt_grid = _mt_grid({{{bound_args}}})
+    _mt_size = _mt_len(_mt_grid)
+    _mt_compiled, _mt_run = _mt_variant
+    _mt_run(
+        _mt_grid[0],
+        _mt_grid[1] if _mt_size > 1 else 1,
+        _mt_grid[2] if _mt_size > 2 else 1,
+        {bound_names}
+    )
+    return _mt_compiled
+"""
+
+RUN_TEMPLATE = """
+def _mt_run(_mt_x, _mt_y, _mt_z, {parameters}):
+    _mt_status = _mt_call(_mt_pack(_mt_x, _mt_y, _mt_z, {slots}))
+    if _mt_status:
+        raise _mt_error(_mt_status)
+"""
+
+
+def _define(source: str, name: str, namespace: dict[str, Any]) -> Callable:
+    # The source is made of the kernel's own parameter names, which are identifiers.
+    exec(compile(source, f"<{name}>", "exec"), namespace)  # noqa: S102
+    return namespace[name]
+
+
+def make_launch(kernel: JITFunction, bound_args: dict[str, Any], options: dict) -> Callable:
+    """Write the launch function for calls like this one.
+
+    `launch(grid, *args, **options)` runs the kernel and returns it compiled, or returns None and
+    does nothing if some tensor is not in CPU memory.
+
+    Args:
+        bound_args: one such call's argument for each parameter of the kernel.
+        options: its further keyword arguments.
+
+    Raises:
+        TypeError: some argument is of a kind that only `general_run` handles.
+    """
+    namespace: dict[str, Any] = {
+        "_mt_variants": {}, "_mt_add": functools.partial(add_variant, kernel),
+        "_mt_constant_key": constant_key, "_mt_callable": callable, "_mt_len": len,
+    }  # fmt: skip
+    parameters = []
+    for param in kernel.signature.parameters.values():
+        if param.kind is not param.POSITIONAL_OR_KEYWORD:
+            raise TypeError("no launch function for keyword-only and variadic parameters")
+        namespace[f"_mt_default_{param.name}"] = param.default
+        has_default = param.default is not param.empty
+        parameters.append(f"{param.name}=_mt_default_{param.name}" if has_default else param.name)
+    pointers = [(n, value) for n, value in bound_args.items() if hasattr(value, "data_ptr")]
+    expressions = (_key_expression(p, bound_args[p.name]) for p in kernel.params)
+    source = LAUNCH_TEMPLATE.format(
+        parameters=", ".join([*parameters, *("*" * bool(options)), *options]),
+        elsewhere=" or ".join(_elsewhere(*pointer) for pointer in pointers) or "False",
+        key="".join(f"{expression}, " for expression in [*expressions, *options] if expression),
+        bound_args=", ".join(f"{name!r}: {name}" for name in bound_args),
+        options=", ".join(f"{name!r}: {name}" for name in options),
+        bound_names=", ".join(bound_args),
+    )
+    return _define(source, "_mt_launch", namespace)
+
+
+def add_variant(kernel, variants, key, grid, bound_args, options) -> CompiledKernel:
+    """Run the kernel in the general way, and remember its variant for the next time."""
+    compiled = general_run(kernel, (), {**bound_args, **options}, grid, warmup=False)
+    if compiled is not None:
+        variants[key] = compiled, make_run(compiled, list(bound_args))
+    return compiled
+
+
+def make_run(compiled: CompiledKernel, parameters: list[str]) -> Callable:
+    """The function `run(grid_x, grid_y, grid_z, *args)` that calls one compiled variant."""
+    types = compiled.src.signature
+    slots = [
+        f"{name}.data_ptr()" if types[name].startswith("*") else name
+        for name in parameters
+        if types[name] != "constexpr"
+    ]
+    library = compiled.module
+    namespace = {
+        "_mt_call": library.call, "_mt_error": library.error,
+        "_mt_pack": packer([ty for ty in types.values() if ty != "constexpr"]),
+    }  # fmt: skip
+    source = RUN_TEMPLATE.format(parameters=", ".join(parameters), slots=", ".join(slots))
+    return _define(source, "_mt_run", namespace)
+
+
+def run_on_cpu(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmup: bool) -> Any:
+    """Run a kernel whose arguments are in CPU memory, and see to it that the next call is fast."""
+    runtime = knobs.runtime
+    observed = kernel.pre_run_hooks or runtime.debug or has_launch_hooks()
+    if not warmup and not observed:
+        launchers = caches_of(kernel).launchers
+        key = call_key(args, kwargs)
+        if key not in launchers:
+            _, _, _, _, binder = caches_of(kernel)
+            bound_args, _, options = binder(*args, **kwargs)
+            try:
+                launchers[key] = make_launch(kernel, bound_args, options)
+            except TypeError:
+                launchers[key] = None
+        launch = launchers[key]
+        if launch is not None:
+            compiled = launch(grid, *args, **kwargs)
+            if compiled is not None:
+                return compiled
+    return general_run(kernel, args, kwargs, grid, warmup)
+
+
+def has_launch_hooks() -> bool:
+    """Whether somebody listens to kernel launches. An unused hook is an empty chain, or None."""
+    runtime = knobs.runtime
+    return bool(
+        getattr(runtime.launch_enter_hook, "calls", runtime.launch_enter_hook)
+        or getattr(runtime.launch_exit_hook, "calls", runtime.launch_exit_hook)
+    )
