@@ -180,7 +180,7 @@ def pow_int(x, exponent):
     for bit in tl.static_range(6):
         y = tl.where((exponent >> bit) & 1 != 0, y * base, y)
         base = base * base
-    ones = tl.where(x == 1, 1, tl.where(x == -1, 1 - 2 * (exponent & 1), 0))
+    ones = tl.where(x == 1, 1, tl.where(x + 1 == 0, 1 - 2 * (exponent & 1), 0))
     return tl.where(exponent < 0, ones, y)
 
 
@@ -415,26 +415,38 @@ def logsigmoid_grad(g, x):
 
 @triton.jit
 def floor(x):
-    return tl.floor(x)
+    if x.dtype.is_floating():
+        return tl.floor(x)
+    else:
+        return x
 
 
 @triton.jit
 def ceil(x):
-    return tl.ceil(x)
+    if x.dtype.is_floating():
+        return tl.ceil(x)
+    else:
+        return x
 
 
 @triton.jit
 def trunc(x):
-    return tl.where(x < 0, tl.ceil(x), tl.floor(x))
+    if x.dtype.is_floating():
+        return tl.where(x < 0, tl.ceil(x), tl.floor(x))
+    else:
+        return x
 
 
 @triton.jit
 def round(x):
     """To the nearest whole number, halves to the even one."""
-    low = tl.floor(x)
-    fraction = x - low
-    odd = low - 2 * tl.floor(low * 0.5) == 1
-    return tl.where((fraction > 0.5) | ((fraction == 0.5) & odd), low + 1, low)
+    if x.dtype.is_floating():
+        low = tl.floor(x)
+        fraction = x - low
+        odd = low - 2 * tl.floor(low * 0.5) == 1
+        return tl.where((fraction > 0.5) | ((fraction == 0.5) & odd), low + 1, low)
+    else:
+        return x
 
 
 @triton.jit

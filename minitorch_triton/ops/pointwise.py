@@ -176,6 +176,23 @@ def gradient_into(
     return y
 
 
+_NO_BOOLS: dict[str, Exception] = {
+    "Sub": RuntimeError(
+        "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+        "`logical_xor()` operator instead."
+    ),
+    "Neg": RuntimeError(
+        "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+        "invert a mask, use the `~` or `logical_not()` operator instead."
+    ),
+    "Relu": RuntimeError("Boolean inputs not supported for relu"),
+    "Abs": NotImplementedError("\"abs\" not implemented for 'Bool'"),
+    "FloorDivide": NotImplementedError("\"div_floor\" not implemented for 'Bool'"),
+    "Remainder": NotImplementedError("\"remainder\" not implemented for 'Bool'"),
+}
+"""What PyTorch says where all operands are bool."""
+
+
 class Elementwise(Op):
     """An op made of device functions.
 
@@ -184,7 +201,8 @@ class Elementwise(Op):
         function: the device function; its parameters are tensors or Python numbers.
         derivatives: for each parameter that has one the device function of its gradient; the
             names of *its* parameters say what is saved (``g``, ``y``, or those of ``function``).
-        result: "promoted", "float" (integers become the default float) or "bool".
+        result: "promoted", "float" (integers become the default float), "bool", or "floating"
+            (integers are an error).
         defaults: values of trailing parameters that a call may leave out.
     """
 
@@ -277,9 +295,17 @@ class Elementwise(Op):
         """Compute and result dtype; an operand is a tensor, a layout or a Number."""
         numbers = [operand.kind for operand in operands if isinstance(operand, Number)]
         tensors = [operand for operand in operands if not isinstance(operand, Number)]
+        if self.result == "floating":
+            numbers = []  # a slope or a limit does not make an integer a float
         common = promotion.result_type(tensors, numbers)
+        if common == torch.bool and self.name in _NO_BOOLS:
+            raise _NO_BOOLS[self.name]
         if self.result == "float":
             common = promotion.as_floating(common)
+        elif self.result == "floating" and not common.is_floating_point:
+            raise NotImplementedError(
+                f"\"{self.name.lower()}\" not implemented for '{type_name(common)}'"
+            )
         compute = promotion.compute_type(common)
         return compute, torch.bool if self.result == "bool" else common
 
@@ -438,6 +464,18 @@ class Where(Elementwise):
         return super().types(operands[1:])
 
 
+class AddScaled(Elementwise):
+    """``a + b * alpha``; alpha has no part in the result's dtype."""
+
+    def types(self, operands: Sequence[Any]) -> tuple[torch.dtype, torch.dtype]:
+        compute, dtype = super().types(operands[:2])
+        if operands[2].is_float and not dtype.is_floating_point:
+            raise RuntimeError(
+                "For integral input tensors, argument alpha must not be a floating point number."
+            )
+        return compute, dtype
+
+
 class MaskedFill(Elementwise):
     """``mask ? value : x`` in the dtype of x."""
 
@@ -448,7 +486,7 @@ class MaskedFill(Elementwise):
 # The table: name of the node, function, derivatives.
 
 add = Elementwise("Add", fn.add, {"a": fn.identity_grad, "b": fn.identity_grad})
-add_scaled = Elementwise("Add", fn.add_scaled, {"a": fn.identity_grad, "b": fn.scaled_grad})
+add_scaled = AddScaled("Add", fn.add_scaled, {"a": fn.identity_grad, "b": fn.scaled_grad})
 sub = Elementwise("Sub", fn.sub, {"a": fn.identity_grad, "b": fn.negated_grad})
 mul = Elementwise("Mul", fn.mul, {"a": fn.mul_grad_a, "b": fn.mul_grad_b})
 div = Elementwise("Div", fn.div, {"a": fn.div_grad_a, "b": fn.div_grad_b}, "float")
@@ -481,15 +519,19 @@ cos = Elementwise("Cos", fn.cos, {"x": fn.cos_grad}, "float")
 erf = Elementwise("Erf", fn.erf, {"x": fn.erf_grad}, "float")
 
 relu = Elementwise("Relu", fn.relu, {"x": fn.relu_grad})
-leaky_relu = Elementwise("LeakyRelu", fn.leaky_relu, {"x": fn.leaky_relu_grad}, negative_slope=0.01)
+leaky_relu = Elementwise(
+    "LeakyRelu", fn.leaky_relu, {"x": fn.leaky_relu_grad}, "floating", negative_slope=0.01
+)
 tanh = Elementwise("Tanh", fn.tanh_, {"x": fn.tanh_grad}, "float")
 sigmoid = Elementwise("Sigmoid", fn.sigmoid, {"x": fn.sigmoid_grad}, "float")
-silu = Elementwise("Silu", fn.silu, {"x": fn.silu_grad})
-gelu_erf = Elementwise("Gelu", fn.gelu, {"x": fn.gelu_grad})
-gelu_tanh = Elementwise("Gelu", fn.gelu_tanh, {"x": fn.gelu_tanh_grad})
-elu = Elementwise("Elu", fn.elu, {"x": fn.elu_grad}, alpha=1.0)
-softplus = Elementwise("Softplus", fn.softplus, {"x": fn.softplus_grad}, beta=1.0, threshold=20.0)
-logsigmoid = Elementwise("LogSigmoid", fn.logsigmoid, {"x": fn.logsigmoid_grad})
+silu = Elementwise("Silu", fn.silu, {"x": fn.silu_grad}, "floating")
+gelu_erf = Elementwise("Gelu", fn.gelu, {"x": fn.gelu_grad}, "floating")
+gelu_tanh = Elementwise("Gelu", fn.gelu_tanh, {"x": fn.gelu_tanh_grad}, "floating")
+elu = Elementwise("Elu", fn.elu, {"x": fn.elu_grad}, "floating", alpha=1.0)
+softplus = Elementwise(
+    "Softplus", fn.softplus, {"x": fn.softplus_grad}, "floating", beta=1.0, threshold=20.0
+)
+logsigmoid = Elementwise("LogSigmoid", fn.logsigmoid, {"x": fn.logsigmoid_grad}, "floating")
 
 floor = Elementwise("Floor", fn.floor, {"x": fn.zero_grad})
 ceil = Elementwise("Ceil", fn.ceil, {"x": fn.zero_grad})

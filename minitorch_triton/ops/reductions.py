@@ -20,6 +20,7 @@ from minitorch_triton.ops.pointwise import (
     broadcast_shapes,
     eq,
     mul,
+    type_name,
     where,
 )
 from minitorch_triton.ops.views import wrap_dim
@@ -246,8 +247,6 @@ def mean(
     """
     dtype = dtype or x.dtype
     if not dtype.is_floating_point:
-        from minitorch_triton.ops.pointwise import type_name
-
         raise RuntimeError(
             "mean(): could not infer output dtype. Input dtype must be either a floating point or "
             f"complex dtype. Got: {type_name(dtype)}"
@@ -382,6 +381,11 @@ def std(
 
 def norm(x: Any, p: float = 2, dim: Any = None, keepdim: bool = False) -> Any:
     """The vector norm of order p over some dimensions, or all."""
+    if not x.dtype.is_floating_point:
+        raise RuntimeError(
+            "linalg.vector_norm: Expected a floating point tensor as input. Got "
+            f"{type_name(x.dtype)}"
+        )
     if p == 2 or p == "fro":
         return (x * x).sum(dim, keepdim).sqrt()
     if p == math.inf:
