@@ -4,6 +4,8 @@ The names are PyTorch's: a PyTorch script runs after ``import minitorch_triton a
 as what it uses is here (see the README's table of operations).
 """
 
+from math import e, inf, nan, pi
+
 from torch import (
     Size,
     bfloat16,
@@ -11,10 +13,12 @@ from torch import (
     cuda,
     device,
     dtype,
+    finfo,
     float16,
     float32,
     float64,
     get_default_dtype,
+    iinfo,
     int8,
     int16,
     int32,
@@ -57,6 +61,7 @@ from minitorch_triton.factories import (  # noqa: E402
     zeros_like,
 )
 from minitorch_triton.ops import add, sub  # noqa: E402
+from minitorch_triton.ops.comparison import allclose, equal, isclose  # noqa: E402
 from minitorch_triton.ops.creation import (  # noqa: E402
     arange,
     cat,
@@ -192,6 +197,9 @@ from minitorch_triton.tensor import (  # noqa: E402
     from_dlpack,
     from_numpy,
     from_torch,
+    is_floating_point,
+    is_tensor,
+    numel,
     tensor,
 )
 

@@ -7,23 +7,41 @@ from typing import Any
 import torch
 
 from minitorch_triton.ops import creation
-from minitorch_triton.ops.views import shape_arguments
+from minitorch_triton.ops.views import given_size, shape_arguments
 from minitorch_triton.tensor import Tensor, tensor
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """An uninitialised tensor."""
-    return creation.make(shape_arguments(size), None, dtype, device, requires_grad)
+    return creation.make(given_size(sizes, size), None, dtype, device, requires_grad)
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Zeros."""
-    return creation.make(shape_arguments(size), 0, dtype, device, requires_grad)
+    return creation.make(given_size(sizes, size), 0, dtype, device, requires_grad)
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Ones."""
-    return creation.make(shape_arguments(size), 1, dtype, device, requires_grad)
+    return creation.make(given_size(sizes, size), 1, dtype, device, requires_grad)
 
 
 def full(
@@ -41,9 +59,9 @@ def full(
 
 
 def _like(x: Tensor, fill: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
-    return creation.make(
-        x.shape, fill, dtype or x.dtype, x.device if device is None else device, requires_grad
-    )
+    form = creation.form_like(x.layout, dtype, device)
+    y = creation.empty_as(form) if fill is None else creation.full_as(form, fill)
+    return creation.with_grad(y, requires_grad)
 
 
 def empty_like(

@@ -18,6 +18,7 @@ from minitorch_triton.autograd.inplace import CopySlices, replay
 from minitorch_triton.autograd.modes import no_grad, state
 from minitorch_triton.autograd.node import AccumulateGrad, Node, RemovableHandle
 from minitorch_triton.ops import (
+    comparison,
     creation,
     dispatch,
     indexing,
@@ -405,7 +406,7 @@ class Tensor:
         def retain(grad: Tensor | None) -> None:
             tensor = reference()
             if tensor is not None and grad is not None:
-                tensor._grad = grad if tensor._grad is None else tensor._grad + grad
+                tensor._grad = grad.clone() if tensor._grad is None else tensor._grad + grad
 
         node, number = self.grad_edge()
         node.own_hooks().retained[number] = retain
@@ -488,10 +489,15 @@ class Tensor:
         return bool(self.item())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._scalar())
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._scalar())
+
+    def _scalar(self) -> Any:
+        if self.numel() != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        return self.item()
 
     def __index__(self) -> int:
         if self.dtype.is_floating_point or self.numel() != 1:
@@ -515,7 +521,11 @@ class Tensor:
         return _representation(self)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.ndim == 0 and spec else format(repr(self), spec)
+        if self.ndim == 0 and spec:
+            return format(self.item(), spec)
+        if spec:
+            raise TypeError("unsupported format string passed to Tensor.__format__")
+        return repr(self)
 
     __hash__ = object.__hash__
 
@@ -613,6 +623,18 @@ class Tensor:
     def int(self) -> Tensor:
         """In int32."""
         return self.to(torch.int32)
+
+    def short(self) -> Tensor:
+        """In int16."""
+        return self.to(torch.int16)
+
+    def byte(self) -> Tensor:
+        """In uint8."""
+        return self.to(torch.uint8)
+
+    def char(self) -> Tensor:
+        """In int8."""
+        return self.to(torch.int8)
 
     def long(self) -> Tensor:
         """In int64."""
@@ -752,6 +774,9 @@ class Tensor:
     isnan = pointwise.isnan
     isinf = pointwise.isinf
     isfinite = pointwise.isfinite
+    equal = comparison.equal
+    isclose = comparison.isclose
+    allclose = comparison.allclose
 
     def where(self, condition: Tensor, other: Any) -> Tensor:
         """This tensor where the condition holds, else ``other``."""
@@ -1001,6 +1026,21 @@ def from_dlpack(source: Any) -> Tensor:
     return Tensor.from_torch_memory(torch.from_dlpack(source))
 
 
+def is_tensor(obj: Any) -> bool:
+    """Whether ``obj`` is a tensor of this package."""
+    return isinstance(obj, Tensor)
+
+
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    return input.layout.numel
+
+
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the dtype is a floating-point one."""
+    return input.is_floating_point()
+
+
 dispatch.Tensor = Tensor  # type: ignore[misc]
 
 __all__ = [
@@ -1009,5 +1049,8 @@ __all__ = [
     "from_dlpack",
     "from_numpy",
     "from_torch",
+    "is_floating_point",
+    "is_tensor",
+    "numel",
     "tensor",
 ]

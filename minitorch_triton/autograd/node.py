@@ -196,7 +196,9 @@ class SavedTensor:
         maker = tensor.grad_fn if self._output_nr is None else node
         number = tensor.output_nr if self._output_nr is None else self._output_nr
         kind = f"{tensor.type()} {list(tensor.shape)}"
-        made = f", which is output {number} of {maker.name()}," if maker is not None else ""
+        made = ""
+        if maker is not None:
+            made = f", which is output {number} of {maker.name().partition('Backward')[0]},"
         return (
             "one of the variables needed for gradient computation has been modified by an inplace "
             f"operation: [{kind}]{made} is at version {tensor.storage.version}; expected version "

@@ -59,7 +59,7 @@ def eye_kernel(
 def arange(y: Any, start: Any, step: Any, compute: Any) -> None:
     """``y[i] = start + i * step``; start and step are Numbers."""
     n = y.shape[0]
-    block = flat_block(n, is_cpu(y))
+    block = flat_block(is_cpu(y))
     launch(
         arange_kernel, (-(-n // block),), y, n, start, step,
         FLOATS=(start.is_float, step.is_float), COMPUTE=compute, BLOCK_SIZE=block,
@@ -69,12 +69,12 @@ def arange(y: Any, start: Any, step: Any, compute: Any) -> None:
 def linspace(y: Any, start: Any, end: Any, step: Any) -> None:
     """``len(y)`` values from start to end, both included; all are float Numbers."""
     n = y.shape[0]
-    block = flat_block(n, is_cpu(y))
+    block = flat_block(is_cpu(y))
     launch(linspace_kernel, (-(-n // block),), y, n, start, end, step, BLOCK_SIZE=block)
 
 
 def eye(y: Any) -> None:
     """Ones on the diagonal of a contiguous matrix, zeros elsewhere."""
     m, n = y.shape
-    block = flat_block(m * n, is_cpu(y))
+    block = flat_block(is_cpu(y))
     launch(eye_kernel, (-(-m * n // block),), y, m, n, BLOCK_SIZE=block)

@@ -220,11 +220,9 @@ def collapse(
     return sizes, merged
 
 
-def flat_block(n: int, on_cpu: bool) -> int:
-    """Elements per program of a flat map: few sizes, so that few variants are compiled."""
-    if on_cpu:
-        return 16384 if n > 4096 else 1024
-    return 1024
+def flat_block(on_cpu: bool) -> int:
+    """Elements per program of a flat map: one size, so that few variants are compiled."""
+    return 16384 if on_cpu else 1024
 
 
 def tile(n: int, on_cpu: bool) -> tuple[int, int]:
@@ -262,7 +260,7 @@ def elementwise(
     rest = {"FLOATS": floats, "COMPUTE": TRITON_DTYPE[compute]}
     pointers = [*tensors, *[None] * absent]
     if len(sizes) == 1 and y_strides == [1] and all(s[0] in (0, 1) for s in strides):
-        block = flat_block(sizes[0], is_cpu(y))
+        block = flat_block(is_cpu(y))
         steps = tuple(s[0] for s in strides) + (0,) * absent
         grid = (-(-sizes[0] // block),)
         launch(

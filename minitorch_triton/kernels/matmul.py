@@ -193,7 +193,8 @@ def block_sizes(M: int, N: int, K: int, dtype: torch.dtype, cpu: bool) -> tuple[
             rows //= 2
         else:
             break
-    return rows, columns, block_size(K, 4096)
+    # A tile longer than K costs nothing, so short products share one length.
+    return rows, columns, max(256, block_size(K, 4096))
 
 
 @dataclass

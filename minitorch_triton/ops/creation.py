@@ -92,15 +92,24 @@ def zeros_as(form: Layout) -> Any:
     return full_as(layout(form.shape, None, form.dtype, form.device), 0)
 
 
+def form_like(form: Layout, dtype: torch.dtype | None, device: Any) -> Layout:
+    """A dense layout of the same shape, whose dimensions keep their order where they have one."""
+    strides = form.strides if is_dense(form) else contiguous_strides(form.shape)
+    return layout(
+        form.shape,
+        strides,
+        check_dtype(dtype or form.dtype),
+        form.device if device is None else resolve_device(device),
+    )
+
+
 class Clone(Op):
     """A copy with its own memory."""
 
     composed = True
 
     def forward(self, x: Any) -> Any:
-        form = x.layout
-        strides = form.strides if is_dense(form) else contiguous_strides(form.shape)
-        y = empty_as(layout(form.shape, strides, form.dtype, form.device))
+        y = empty_as(form_like(x.layout, None, None))
         copy_into(y, x)
         return y
 
@@ -129,9 +138,7 @@ class ToCopy(Op):
     composed = True
 
     def forward(self, x: Any, dtype: torch.dtype) -> Any:
-        form = x.layout
-        strides = form.strides if is_dense(form) else contiguous_strides(form.shape)
-        y = empty_as(layout(form.shape, strides, dtype, form.device))
+        y = empty_as(form_like(x.layout, dtype, None))
         copy_into(y, x)
         return y
 

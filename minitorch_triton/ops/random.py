@@ -11,6 +11,7 @@ from minitorch_triton.kernels import random as kernels
 from minitorch_triton.ops import creation, dispatch, pointwise
 from minitorch_triton.ops.dispatch import Number, Op, Planned, empty_as
 from minitorch_triton.ops.promotion import compute_type
+from minitorch_triton.ops.views import given_size
 from minitorch_triton.storage import Layout, contiguous_strides, layout
 
 DEFAULT_SEED = 67280421310721
@@ -164,38 +165,34 @@ def _float_form(name: str, size: Sequence[int], dtype: torch.dtype | None, devic
     return _form(size, dtype, device)
 
 
-def _sizes(size: tuple) -> tuple[int, ...]:
-    if len(size) == 1 and isinstance(size[0], (tuple, list)):
-        return tuple(size[0])
-    return size
-
-
 def rand(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: torch.dtype | None = None,
     device: Any = None,
     requires_grad: bool = False,
 ) -> Any:
     """Uniform numbers in [0, 1)."""
-    form = _float_form("uniform", _sizes(size), dtype, device)
+    form = _float_form("uniform", given_size(sizes, size), dtype, device)
     return _drawn(_planned_uniform, form, generator, requires_grad, 0.0, 1.0)
 
 
 def randn(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: torch.dtype | None = None,
     device: Any = None,
     requires_grad: bool = False,
 ) -> Any:
     """Normal numbers of mean 0 and variance 1."""
-    form = _float_form("normal", _sizes(size), dtype, device)
+    form = _float_form("normal", given_size(sizes, size), dtype, device)
     return _drawn(_planned_normal, form, generator, requires_grad, 0.0, 1.0)
 
 
 def randint(
-    low: int,
+    low: Any = None,
     high: Any = None,
     size: Any = None,
     *,
@@ -209,6 +206,8 @@ def randint(
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
+    elif low is None:
+        low = 0
     if size is None:
         raise TypeError("randint() missing required argument 'size'")
     if low >= high:
@@ -259,16 +258,24 @@ def randint_like(input: Any, low: int, high: int | None = None, **options: Any) 
 
 
 def normal(
-    mean: float,
-    std: float,
-    size: Sequence[int],
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Sequence[int] | None = None,
     *,
     generator: Generator | None = None,
     dtype: torch.dtype | None = None,
     device: Any = None,
     requires_grad: bool = False,
 ) -> Any:
-    """Normal numbers of a mean and a standard deviation."""
+    """Normal numbers: of a mean, a standard deviation and a size, or of tensors of the first two,
+    which broadcast."""
+    if size is None:
+        given = [value for value in (mean, std) if isinstance(value, dispatch.Tensor)]
+        if not given:
+            raise TypeError("normal() missing required argument: 'size'")
+        shape = pointwise.broadcast_shapes(*[tuple(tensor.shape) for tensor in given])
+        drawn = randn(shape, generator=generator, dtype=given[0].dtype, device=given[0].device)
+        return drawn * std + mean
     _check_std(std)
     form = _float_form("normal", size, dtype, device)
     return _drawn(_planned_normal, form, generator, requires_grad, float(mean), float(std))
@@ -285,6 +292,8 @@ def bernoulli(input: Any, *, generator: Generator | None = None) -> Any:
         raise NotImplementedError(
             f"\"bernoulli_tensor_cpu_p_\" not implemented for '{pointwise.type_name(input.dtype)}'"
         )
+    if input.device.type == "cpu" and not pointwise.logical_and(input >= 0, input <= 1).all():
+        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
     return _planned_bernoulli((input, _state(generator, input.device)))[0]
 
 

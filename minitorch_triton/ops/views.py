@@ -78,6 +78,15 @@ def shape_arguments(sizes: tuple) -> tuple[int, ...]:
     return tuple([size.__index__() for size in sizes])
 
 
+def given_size(sizes: tuple, size: Any) -> tuple[int, ...]:
+    """The shape, from positional sizes or from the keyword ``size``."""
+    if size is None:
+        return shape_arguments(sizes)
+    if sizes:
+        raise TypeError("the size was given twice, by position and by keyword")
+    return shape_arguments((size,))
+
+
 # Shapes
 
 

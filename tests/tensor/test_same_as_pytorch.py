@@ -420,3 +420,31 @@ class TestSharing:
         x, y = mt.arange(100.0), mt.empty(100)
         double[(2,)](x, y, 100, BLOCK=64)
         assert (y == x * 2).all()
+
+
+NAMES = {
+    "size keyword": lambda T: (T.zeros(size=(2, 3)), T.ones(size=(2,)), T.rand(size=(2,)).shape),
+    "randint keywords": lambda T: T.randint(high=3, size=(2, 2)).shape,
+    "normal of tensors": lambda T: T.normal(T.zeros(3), T.ones(3)).shape,
+    "like keeps order": lambda T: (
+        T.zeros_like(T.zeros(2, 3).T),
+        T.ones_like(T.zeros(2, 3)[:, ::2]),
+    ),
+    "equal": lambda T: (T.equal(T.ones(2), T.ones(2)), T.equal(T.ones(2), T.ones(3))),
+    "isclose": lambda T: T.isclose(
+        T.tensor([1.0, T.inf, T.nan, 0.0]), T.tensor([1.0 + 1e-7, T.inf, T.nan, 1e-3])
+    ),
+    "allclose": lambda T: T.allclose(T.tensor([1.0]), T.tensor([1.0 + 1e-7])),
+    "isclose of ints": lambda T: T.isclose(T.tensor([1, 2]), T.tensor([1, 3])),
+    "constants": lambda T: (T.pi, T.e, T.inf, T.finfo(T.float32).eps, T.iinfo(T.int8).max),
+    "predicates": lambda T: (T.is_tensor(T.ones(1)), T.is_tensor(1), T.numel(T.ones(2, 3))),
+    "short": lambda T: (T.tensor([1.7]).short(), T.tensor([1.7]).char(), T.tensor([1.7]).byte()),
+    "bernoulli range": lambda T: T.bernoulli(T.tensor([2.0])),
+    "int of several": lambda T: int(T.ones(2)),
+    "format of several": lambda T: f"{T.ones(2):.2f}",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_real_scripts(name):
+    check(NAMES[name])
