@@ -254,6 +254,7 @@ _ELEMENTWISE = [
     logical("gt", "a > b"),
     logical("ge", "a >= b"),
     Case("gt:scalar", "elementwise", lambda t, x: x > 0.5, dtypes=FLOATS, differentiable=False),
+    logical("isclose", "whether a and b agree within a tolerance"),
     logical("logical_not", "x == 0", WHOLE),
     logical("logical_and", "both nonzero"),
     logical("logical_or", "either nonzero"),
