@@ -36,14 +36,16 @@ def _reflected(op: Callable) -> Callable:
     """The operator with its operands exchanged, for ``2 - x``."""
 
     def method(self: Tensor, other: Any) -> Any:
-        return op(other, self) if _is_operand(other) else NotImplemented
+        other = _operand(other)
+        return NotImplemented if other is None else op(other, self)
 
     return method
 
 
 def _operator(op: Callable) -> Callable:
     def method(self: Tensor, other: Any) -> Any:
-        return op(self, other) if _is_operand(other) else NotImplemented
+        other = _operand(other)
+        return NotImplemented if other is None else op(self, other)
 
     return method
 
@@ -62,8 +64,13 @@ def _inplace(op: pointwise.Elementwise) -> Callable:
     return method
 
 
-def _is_operand(value: Any) -> bool:
-    return isinstance(value, (Tensor, int, float))
+def _operand(value: Any) -> Any:
+    """What an operator can take: a tensor or a number, also NumPy's; None for anything else."""
+    if isinstance(value, (Tensor, int, float)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    return from_numpy(value) if isinstance(value, np.ndarray) else None
 
 
 class Tensor:
@@ -319,6 +326,15 @@ class Tensor:
                 fresh = replay(base, chain)
             self._grad_fn, self.output_nr = fresh._grad_fn, fresh.output_nr
 
+    def laid_out_as(self, other: Tensor) -> Tensor:
+        """A copy with the strides of another tensor of this shape, where those have no gaps."""
+        if state.grad_enabled or not pointwise.is_dense(other.layout):
+            return self.clone()
+        y = dispatch.empty_as(
+            layout(self.layout.shape, other.layout.strides, self.layout.dtype, self.layout.device)
+        )
+        return y.copy_(self)
+
     def linked(self, node: Node, output_nr: int) -> Tensor:
         """This data as an output of ``node``, for a saved output."""
         y = Tensor(self.storage, self.layout, self.offset)
@@ -460,6 +476,9 @@ class Tensor:
         if dtype is not None and array.dtype != dtype:
             return array.astype(dtype)
         return array.copy() if copy else array
+
+    def __array_wrap__(self, array: np.ndarray, *rest: Any) -> Tensor:
+        return from_numpy(np.asarray(array))
 
     def __dlpack__(self, **kwargs: Any) -> Any:
         if self.requires_grad:
@@ -886,6 +905,25 @@ class Tensor:
     unbind = views.unbind
     split = views.split
     chunk = views.chunk
+
+    def ravel(self) -> Tensor:
+        """In one dimension, without copying where the strides allow it."""
+        return self.reshape(-1)
+
+    def repeat(self, *sizes: Any) -> Tensor:
+        """A copy with each dimension repeated that many times."""
+        times = views.shape_arguments(sizes)
+        pad = len(times) - self.ndim
+        if pad < 0:
+            raise RuntimeError(
+                "Number of dimensions of repeat dims can not be smaller than number of dimensions "
+                "of tensor"
+            )
+        shape = (1,) * pad + self.layout.shape
+        pairs = [part for count, size in zip(times, shape, strict=True) for part in (count, size)]
+        ones = [part for size in shape for part in (1, size)]
+        whole = [count * size for count, size in zip(times, shape, strict=True)]
+        return self.reshape(ones).expand(pairs).reshape(whole)
 
     def reshape_as(self, other: Tensor) -> Tensor:
         """In the shape of ``other``."""

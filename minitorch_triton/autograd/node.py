@@ -130,11 +130,11 @@ class AccumulateGrad(Node):
         present = variable._grad
         if present is None:
             if state.grad_enabled:
-                variable.grad = grad.clone()
+                variable.grad = grad.laid_out_as(variable)
             elif _is_unshared(grad) and grad.layout.strides == variable.layout.strides:
                 variable._grad = grad
             else:
-                variable.grad = grad.detach().clone()
+                variable.grad = grad.detach().laid_out_as(variable)
         elif state.grad_enabled:
             variable.grad = present + grad
         else:

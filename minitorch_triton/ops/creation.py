@@ -402,10 +402,16 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     for index, tensor in enumerate(tensors):
+        if not isinstance(tensor, dispatch.Tensor):
+            raise TypeError(
+                f"expected Tensor as element {index} in argument 0, but got {type(tensor).__name__}"
+            )
         if not tensor.shape:
             raise RuntimeError(
                 f"zero-dimensional tensor (at position {index}) cannot be concatenated"
             )
+    # A 1-d tensor without elements joins anything, as in PyTorch.
+    tensors = tuple(t for t in tensors if t.layout.shape != (0,)) or tensors[:1]
     ndim = tensors[0].ndim
     dim = wrap_dim(dim, ndim)
     for index, tensor in enumerate(tensors[1:], 1):

@@ -272,6 +272,9 @@ class Elementwise(Op):
             )
         values = dict(zip(self.parameters, operands, strict=False))
         for key, value in named.items():
+            # PyTorch calls the operands of every function input and other.
+            if key in ("input", "other") and key not in self.parameters:
+                key = self.parameters[key == "other"]
             if key not in self.parameters:
                 raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")
             if key in values:
@@ -459,6 +462,15 @@ def _check(name: str, operands: Sequence[Any]) -> list:
 
 class Where(Elementwise):
     """``condition ? a : b``; the condition has no part in the result's dtype."""
+
+    def forward(self, *operands: Any) -> Any:
+        condition = operands[0]
+        if condition.dtype not in (torch.bool, torch.uint8):
+            raise RuntimeError(
+                "where expected condition to be a boolean tensor, but got a tensor with dtype "
+                f"{type_name(condition.dtype)}"
+            )
+        return super().forward(*operands)
 
     def types(self, operands: Sequence[Any]) -> tuple[torch.dtype, torch.dtype]:
         return super().types(operands[1:])

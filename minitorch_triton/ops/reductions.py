@@ -223,14 +223,16 @@ max_dim = ArgExtreme("Max", "maximum")
 min_dim = ArgExtreme("Min", "minimum")
 
 
-def sum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+def sum(
+    input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> Any:
     """The sum over some dimensions, or all."""
     if dtype is None:
-        dtype = x.dtype if x.dtype.is_floating_point else torch.int64
-    elif x.dtype != dtype and dtype.is_floating_point:
-        x = x.to(dtype)
+        dtype = input.dtype if input.dtype.is_floating_point else torch.int64
+    elif input.dtype != dtype and dtype.is_floating_point:
+        input = input.to(dtype)
     op = sum_op if dim is None else sum_dims
-    return op(x, normal_dims(dim, x.ndim), keepdim, dtype)
+    return op(input, normal_dims(dim, input.ndim), keepdim, dtype)
 
 
 def sum_(x: Any, dims: Dims, keepdim: bool) -> Any:
@@ -238,51 +240,51 @@ def sum_(x: Any, dims: Dims, keepdim: bool) -> Any:
 
 
 def mean(
-    x: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+    input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Any:
     """The mean over some dimensions, or all.
 
     Raises:
         RuntimeError: the tensor is not of floating point.
     """
-    dtype = dtype or x.dtype
+    dtype = dtype or input.dtype
     if not dtype.is_floating_point:
         raise RuntimeError(
             "mean(): could not infer output dtype. Input dtype must be either a floating point or "
             f"complex dtype. Got: {type_name(dtype)}"
         )
     op = mean_op if dim is None else mean_dims
-    return op(x.to(dtype), normal_dims(dim, x.ndim), keepdim, dtype)
+    return op(input.to(dtype), normal_dims(dim, input.ndim), keepdim, dtype)
 
 
 def prod(
-    x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+    input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Any:
     """The product over one dimension, or all."""
     if dtype is None:
-        dtype = x.dtype if x.dtype.is_floating_point else torch.int64
+        dtype = input.dtype if input.dtype.is_floating_point else torch.int64
     op = prod_op if dim is None else prod_dim
-    return op(x, normal_dims(dim, x.ndim), keepdim, dtype)
+    return op(input, normal_dims(dim, input.ndim), keepdim, dtype)
 
 
-def amax(x: Any, dim: Any = (), keepdim: bool = False) -> Any:
+def amax(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
     """The largest element over some dimensions, or all."""
-    return amax_op(x, normal_dims(dim, x.ndim), keepdim)
+    return amax_op(input, normal_dims(dim, input.ndim), keepdim)
 
 
-def amin(x: Any, dim: Any = (), keepdim: bool = False) -> Any:
+def amin(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
     """The smallest element over some dimensions, or all."""
-    return amin_op(x, normal_dims(dim, x.ndim), keepdim)
+    return amin_op(input, normal_dims(dim, input.ndim), keepdim)
 
 
-def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The largest element; with ``dim`` the pair (values, indices); of two tensors elementwise."""
-    return _extreme(x, dim, keepdim, max_op, max_dim, torch.return_types.max)
+    return _extreme(input, dim, keepdim, max_op, max_dim, torch.return_types.max)
 
 
-def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest element; with ``dim`` the pair (values, indices); of two tensors elementwise."""
-    return _extreme(x, dim, keepdim, min_op, min_dim, torch.return_types.min)
+    return _extreme(input, dim, keepdim, min_op, min_dim, torch.return_types.min)
 
 
 def _extreme(x: Any, dim: Any, keepdim: bool, whole: Op, along: Op, result_type: Any) -> Any:
@@ -300,14 +302,14 @@ def _extreme(x: Any, dim: Any, keepdim: bool, whole: Op, along: Op, result_type:
     return result_type(along(x, dim, keepdim))
 
 
-def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The position of the largest element, in the flattened tensor without ``dim``."""
-    return _arg_extreme(x, dim, keepdim, max_dim, "argmax")
+    return _arg_extreme(input, dim, keepdim, max_dim, "argmax")
 
 
-def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The position of the smallest element, in the flattened tensor without ``dim``."""
-    return _arg_extreme(x, dim, keepdim, min_dim, "argmin")
+    return _arg_extreme(input, dim, keepdim, min_dim, "argmin")
 
 
 def _arg_extreme(x: Any, dim: int | None, keepdim: bool, along: Op, name: str) -> Any:
@@ -325,14 +327,14 @@ def _arg_extreme(x: Any, dim: int | None, keepdim: bool, along: Op, name: str) -
     return along(x, dim, keepdim)[1]
 
 
-def any(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def any(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Whether any element is nonzero."""
-    return _logical(amax_op, x != 0, dim, keepdim, False)
+    return _logical(amax_op, input != 0, dim, keepdim, False)
 
 
-def all(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def all(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Whether every element is nonzero."""
-    return _logical(amin_op, x != 0, dim, keepdim, True)
+    return _logical(amin_op, input != 0, dim, keepdim, True)
 
 
 def _logical(op: Op, x: Any, dim: Any, keepdim: bool, empty_value: bool) -> Any:
@@ -347,7 +349,7 @@ def _logical(op: Op, x: Any, dim: Any, keepdim: bool, empty_value: bool) -> Any:
 
 
 def var(
-    x: Any,
+    input: Any,
     dim: Any = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
@@ -359,16 +361,16 @@ def var(
         dim, unbiased = None, dim
     if correction is None:
         correction = 1 if unbiased is None else int(unbiased)
-    dims = normal_dims(dim, x.ndim)
-    n = math.prod(x.shape[d] for d in dims)
-    centred = x - mean(x, dims, True) if dims else x - x
+    dims = normal_dims(dim, input.ndim)
+    n = math.prod(input.shape[d] for d in dims)
+    centred = input - mean(input, dims, True) if dims else input - input
     total = (centred * centred).sum(dims, keepdim) if dims else centred * centred
     divisor = n - correction
     return total / divisor if divisor > 0 else total * (math.nan if divisor == 0 else math.inf)
 
 
 def std(
-    x: Any,
+    input: Any,
     dim: Any = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
@@ -376,36 +378,38 @@ def std(
     correction: float | None = None,
 ) -> Any:
     """The standard deviation: the root of :func:`var`."""
-    return var(x, dim, unbiased, keepdim, correction=correction).sqrt()
+    return var(input, dim, unbiased, keepdim, correction=correction).sqrt()
 
 
-def norm(x: Any, p: float = 2, dim: Any = None, keepdim: bool = False) -> Any:
+def norm(input: Any, p: float = 2, dim: Any = None, keepdim: bool = False) -> Any:
     """The vector norm of order p over some dimensions, or all."""
-    if not x.dtype.is_floating_point:
+    if not input.dtype.is_floating_point:
         raise RuntimeError(
             "linalg.vector_norm: Expected a floating point tensor as input. Got "
-            f"{type_name(x.dtype)}"
+            f"{type_name(input.dtype)}"
         )
     if p == 2 or p == "fro":
-        return (x * x).sum(dim, keepdim).sqrt()
+        return (input * input).sum(dim, keepdim).sqrt()
     if p == math.inf:
-        return amax(x.abs(), () if dim is None else dim, keepdim)
+        return amax(input.abs(), () if dim is None else dim, keepdim)
     if p == -math.inf:
-        return amin(x.abs(), () if dim is None else dim, keepdim)
+        return amin(input.abs(), () if dim is None else dim, keepdim)
     if p == 0:
-        return (x != 0).to(x.dtype).sum(dim, keepdim)
+        return (input != 0).to(input.dtype).sum(dim, keepdim)
     if p == 1:
-        return x.abs().sum(dim, keepdim)
-    return (x.abs() ** p).sum(dim, keepdim) ** (1.0 / p)
+        return input.abs().sum(dim, keepdim)
+    return (input.abs() ** p).sum(dim, keepdim) ** (1.0 / p)
 
 
-def logsumexp(x: Any, dim: Any, keepdim: bool = False) -> Any:
-    """log(sum(exp(x))), shifted by the largest element so that nothing overflows."""
-    dims = normal_dims(dim, x.ndim)
-    largest = amax(x, dims, True).detach()
+def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
+    """log(sum(exp(input))), shifted by the largest element so that nothing overflows."""
+    dims = normal_dims(dim, input.ndim)
+    if input.layout.numel == 0:
+        return sum(input, dims, keepdim).log()
+    largest = amax(input, dims, True).detach()
     largest = where(largest.abs() == math.inf, 0.0, largest)
-    y = (x - largest).exp().sum(dims, True).log() + largest
-    return y if keepdim else y.reshape(_kept_shape(tuple(x.shape), dims, False))
+    y = (input - largest).exp().sum(dims, True).log() + largest
+    return y if keepdim else y.reshape(_kept_shape(tuple(input.shape), dims, False))
 
 
 def sum_to_size(x: Any, *size: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from minitorch_triton.ops import creation, dispatch, views
 
@@ -38,7 +39,8 @@ def _split(x: Any, items: tuple) -> tuple[Any, list]:
     tensors: list = []
     for item in items:
         if _is_advanced(item):
-            indices = as_tensor(item, device=x.device)
+            empty = isinstance(item, list) and not item
+            indices = as_tensor(item, torch.int64 if empty else None, x.device)
             dims = indices.ndim if str(indices.dtype) in ("torch.bool", "torch.uint8") else 1
             if dims == 0:
                 basic.append(None)

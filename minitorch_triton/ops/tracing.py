@@ -9,6 +9,7 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import triton
 import triton.language as tl
 
@@ -37,15 +38,11 @@ class _TensorLanguage:
     def where(condition: Any, a: Any, b: Any) -> Any:
         from minitorch_triton.ops import pointwise
 
+        if not hasattr(condition, "layout"):
+            return a if condition else b
         if not hasattr(a, "layout") and not hasattr(b, "layout"):
-            a = condition.to(_float_of(condition, a, b)) * 0 + a
+            a = condition.to(torch.get_default_dtype()) * 0 + a
         return pointwise.where(condition, a, b)
-
-
-def _float_of(condition: Any, a: Any, b: Any) -> Any:
-    import torch
-
-    return torch.get_default_dtype()
 
 
 _language = _TensorLanguage()
