@@ -18,7 +18,7 @@ mnist: $(READY) ## Train the MLP on MNIST and draw its learning curve
 	$(RUN) examples/mnist_mlp.py $(ARGS)
 
 test: $(READY) ## Run the tests
-	$(RUN) -m pytest -q $(ARGS)
+	$(RUN) -m pytest -q -n auto --dist worksteal $(ARGS)
 
 bench: $(READY) ## Time the ops and a training step against PyTorch
 	$(RUN) -m benchmarks $(ARGS)
