@@ -17,12 +17,13 @@ NOTHING_SKIPPED = -(2**63)
 
 
 @triton.jit
-def load_index(index_ptr, offs, mask, size, status_ptr, CODE: tl.constexpr):
-    """Indices counted from 0, and which of them are in range; others go to the status buffer."""
+def load_index(index_ptr, offs, mask, lowest, size, status_ptr, CODE: tl.constexpr):
+    """Indices counted from 0, and which of them are in [lowest, size); others go to the status
+    buffer. A negative one counts from the end."""
     index = tl.load(index_ptr + offs, mask=mask, other=0).to(tl.int64)
-    valid = mask & (index >= -size) & (index < size)
+    valid = mask & (index >= lowest) & (index < size)
     if status_ptr is not None:
-        wrong = tl.where(mask & (index < -size) | mask & (index >= size), offs, 0x7FFFFFFFFFFFFFFF)
+        wrong = tl.where(mask & (index < lowest) | mask & (index >= size), offs, 0x7FFFFFFFFFFFFFFF)
         first_wrong = tl.min(wrong)
         if first_wrong != 0x7FFFFFFFFFFFFFFF:
             tl.store(status_ptr, tl.load(index_ptr + first_wrong).to(tl.int64))
@@ -57,7 +58,7 @@ def gather_kernel(
     b = (pid % blocks_b * BLOCK_SIZE_B + tl.arange(0, BLOCK_SIZE_B))[None, :]
     mask = (n < N) & (b < inner)
     offs_index = o * stride_io + n * stride_in + b * stride_ib
-    index, valid = load_index(index_ptr, offs_index, mask, size, status_ptr, 1)
+    index, valid = load_index(index_ptr, offs_index, mask, 0, size, status_ptr, 1)
     offs_x = o * stride_xo + index * stride_xd + b * stride_xb
     if x_ptr.dtype.element_ty.is_floating():
         x = tl.load(x_ptr + offs_x, mask=valid, other=float("nan"))
@@ -107,7 +108,7 @@ def scatter_kernel(
         n = (start + tl.arange(0, BLOCK_SIZE_N))[:, None]
         mask = (n < last) & (b < inner)
         offs_index = o * stride_io + n * stride_in + b * stride_ib
-        index, valid = load_index(index_ptr, offs_index, mask, size, status_ptr, 1)
+        index, valid = load_index(index_ptr, offs_index, mask, 0, size, status_ptr, 1)
         valid = valid & (index != skipped)
         offs_v = o * stride_vo + n * stride_vn + b * stride_vb
         value = tl.load(value_ptr + offs_v, mask=valid, other=0)
@@ -136,7 +137,7 @@ def ravel_kernel(
     """Add one dimension's part to the element numbers; out of range stays out of range."""
     i = (tl.program_id(0).to(tl.int64) * BLOCK_SIZE + tl.arange(0, BLOCK_SIZE))[None, :]
     mask = i < N
-    index, valid = load_index(index_ptr, i, mask, size, status_ptr, CODE)
+    index, valid = load_index(index_ptr, i, mask, -size, size, status_ptr, CODE)
     # So far below zero that no other dimension brings it back.
     part = tl.where(valid, index * stride, -0x2000000000000000)
     if not FIRST:

@@ -180,8 +180,6 @@ def _check(
     for name, other in (("input", x), ("target", target), ("weight", weight)):
         if other is None:
             continue
-        if not isinstance(other, Layout):
-            raise TypeError(f"{name} must be minitorch_triton's Tensor; see from_torch")
         if other.device != x.device:
             raise RuntimeError(
                 "Expected all tensors to be on the same device, but found at least two devices, "
@@ -226,6 +224,11 @@ def _check(
 
 
 def _loss(op: CrossEntropy, x: Any, target: Any, weight: Any, *options: Any) -> Any:
+    for name, value in (("input", x), ("target", target), ("weight", weight)):
+        if not isinstance(value, dispatch.Tensor) and (value is not None or name != "weight"):
+            raise TypeError(
+                f"{op.name}: argument '{name}' must be Tensor, not {torch.typename(value)}"
+            )
     weight_form = None if weight is None else weight.layout
     probabilities = _check(op.logits, x.layout, target.layout, weight_form, *options)
     status = status_of(x.layout.device)

@@ -284,16 +284,18 @@ def batch_norm(
             raise RuntimeError(
                 f"{name} should contain {channels} elements not {value.layout.numel}"
             )
-    if training and running_mean is not None:
-        running_mean.storage.written()
-        running_var.storage.written()
-    return _batch_norm(
-        input,
-        weight,
-        bias,
-        running_mean,
-        running_var,
-        bool(training),
-        Number(float(momentum)),
-        float(eps),
+    running = [running_mean, running_var]
+    # The kernels read vectors without gaps; statistics with gaps are written back below.
+    weight, bias, *dense = [
+        None if value is None else creation.contiguous(value) for value in (weight, bias, *running)
+    ]
+    y = _batch_norm(
+        input, weight, bias, *dense, bool(training), Number(float(momentum)), float(eps)
     )
+    if training and running_mean is not None:
+        for statistic, values in zip(running, dense, strict=True):
+            if values is statistic:
+                statistic.storage.written()
+            else:
+                statistic.copy_(values)
+    return y

@@ -450,6 +450,11 @@ def _check(name: str, operands: Sequence[Any]) -> list:
                 f"{name.lower()}(): argument must be Tensor or Number, not "
                 f"{torch.typename(operand)}{hint}"
             )
+    if not tensors:
+        given = type(operands[0].value).__name__
+        raise TypeError(
+            f"{name.lower()}(): argument 'input' (position 1) must be Tensor, not {given}"
+        )
     devices = {tensor.device for tensor in tensors}
     if len(devices) > 1:
         first, second = sorted(map(str, devices))[:2]

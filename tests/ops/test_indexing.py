@@ -167,3 +167,17 @@ def test_errors_are_pytorchs(call, error, message):
     for framework, embedding in ((torch, F.embedding), (mt, ops.embedding)):
         with pytest.raises(error, match=message):
             call(framework, embedding)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda T: T.nn.functional.embedding(T.tensor([-1]), T.ones(5, 3)),
+        lambda T: T.ones(3, 2).index_select(0, T.tensor([-1])),
+        lambda T: T.gather(T.ones(3, 2), 0, T.tensor([[-1, 0]])),
+    ],
+)
+def test_numbers_that_count_from_the_end_are_refused(call):
+    for module in (torch, mt):
+        with pytest.raises((IndexError, RuntimeError), match="out of (range|bounds)"):
+            call(module)
