@@ -289,13 +289,15 @@ def batch_norm(
     weight, bias, *dense = [
         None if value is None else creation.contiguous(value) for value in (weight, bias, *running)
     ]
+    if training and running_mean is not None:
+        # Counted before the node saves them: what backward keeps is what forward leaves.
+        for values in dense:
+            values.storage.written()
     y = _batch_norm(
         input, weight, bias, *dense, bool(training), Number(float(momentum)), float(eps)
     )
-    if training and running_mean is not None:
+    if training:
         for statistic, values in zip(running, dense, strict=True):
-            if values is statistic:
-                statistic.storage.written()
-            else:
+            if values is not statistic:
                 statistic.copy_(values)
     return y
