@@ -67,12 +67,20 @@ class Storage:
             PyTorch's own version counter, so that a write by either framework is seen by both.
 
     Attributes:
+        own_version: writes while nobody outside saw the memory; :attr:`version` counts them all.
         bin: of the pool, where the buffer goes in the end; None if it did not come from there or
             somebody outside has seen it.
     """
 
     __slots__ = (
-        "__weakref__", "_version", "address", "bin", "buffer", "device", "foreign", "owner"
+        "__weakref__",
+        "address",
+        "bin",
+        "buffer",
+        "device",
+        "foreign",
+        "own_version",
+        "owner"
     )  # fmt: skip
 
     def __init__(
@@ -88,7 +96,7 @@ class Storage:
         self.foreign = foreign
         self.bin: Bin | None = None
         self.address = buffer.data_ptr()
-        self._version = 0
+        self.own_version = 0
 
     @classmethod
     def allocate(cls, nbytes: int, device: torch.device) -> Storage:
@@ -109,7 +117,7 @@ class Storage:
         storage.owner = None
         storage.foreign = False
         storage.bin = free
-        storage._version = 0
+        storage.own_version = 0
         return storage
 
     def alias(self) -> Storage:
@@ -125,14 +133,14 @@ class Storage:
 
     @property
     def version(self) -> int:
-        return self._version + self.buffer._version if self.foreign else self._version
+        return self.own_version + self.buffer._version if self.foreign else self.own_version
 
     def written(self) -> None:
         """Note that the memory was written to."""
         if self.foreign:
             torch.autograd.graph.increment_version(self.buffer)
         else:
-            self._version += 1
+            self.own_version += 1
 
     def __del__(self) -> None:
         free = self.bin

@@ -171,7 +171,8 @@ class SavedTensor:
 
     def __init__(self, tensor: Any, output_nr: int | None = None):
         self._output_nr = output_nr
-        self.version = tensor.storage.version
+        storage = tensor.storage
+        self.version = storage.version if storage.foreign else storage.own_version
         self._hooks = state.saved_tensors_hooks
         if output_nr is not None:
             tensor = tensor.detach()
@@ -186,7 +187,8 @@ class SavedTensor:
         tensor = self._packed
         if self._hooks is not None:
             return self._hooks[1](tensor)
-        if tensor.storage.version != self.version:
+        storage = tensor.storage
+        if (storage.version if storage.foreign else storage.own_version) != self.version:
             raise RuntimeError(self._modified(tensor, node))
         if self._output_nr is not None and state.grad_enabled:
             tensor = tensor.linked(node, self._output_nr)

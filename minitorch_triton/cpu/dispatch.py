@@ -108,7 +108,7 @@ def _mt_run(_mt_x, _mt_y, _mt_z, {parameters}):
 
 def _define(source: str, name: str, namespace: dict[str, Any]) -> Callable:
     # The source is made of the kernel's own parameter names, which are identifiers.
-    exec(compile(source, f"<{name}>", "exec"), namespace)  # noqa: S102
+    exec(compile(source, f"<{name}>", "exec"), namespace)
     return namespace[name]
 
 

@@ -106,7 +106,7 @@ class Poly:
         whole = Poly.of({m: c // divisor for m, c in self.terms if c % divisor == 0})
         rest = self - whole.scaled(divisor)
         bounds = rest.range(extents)
-        if bounds and 0 <= bounds[0] and bounds[1] < divisor:
+        if bounds and bounds[0] >= 0 and bounds[1] < divisor:
             return whole, rest
         text = self.text()
         return Poly.symbol(f"(({text})/{divisor})"), Poly.symbol(f"(({text})%{divisor})")

@@ -406,21 +406,22 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
             raise TypeError(
                 f"expected Tensor as element {index} in argument 0, but got {type(tensor).__name__}"
             )
-        if not tensor.shape:
+        if not tensor.layout.shape:
             raise RuntimeError(
                 f"zero-dimensional tensor (at position {index}) cannot be concatenated"
             )
     # A 1-d tensor without elements joins anything, as in PyTorch.
-    tensors = tuple(t for t in tensors if t.layout.shape != (0,)) or tensors[:1]
-    ndim = tensors[0].ndim
+    tensors = tuple([t for t in tensors if t.layout.shape != (0,)]) or tensors[:1]
+    ndim = len(tensors[0].layout.shape)
     dim = wrap_dim(dim, ndim)
     for index, tensor in enumerate(tensors[1:], 1):
-        if tensor.ndim != ndim:
+        shape = tensor.layout.shape
+        if len(shape) != ndim:
             raise RuntimeError(
-                f"Tensors must have same number of dimensions: got {ndim} and {tensor.ndim}"
+                f"Tensors must have same number of dimensions: got {ndim} and {len(shape)}"
             )
         for d in range(ndim):
-            if d != dim and tensor.shape[d] != tensors[0].shape[d]:
+            if d != dim and shape[d] != tensors[0].layout.shape[d]:
                 raise RuntimeError(
                     f"Sizes of tensors must match except in dimension {dim}. Expected size "
                     f"{tensors[0].shape[d]} but got size {tensor.shape[d]} for tensor number "

@@ -126,7 +126,9 @@ class Plan:
 
     def replay(self, args: Sequence) -> list:
         """Run the plan on arguments of the layouts that it was recorded with."""
-        addresses = [arg.address if isinstance(arg, Tensor) else arg for arg in args]
+        addresses = []
+        for arg in args:
+            addresses.append(arg.address if isinstance(arg, Tensor) else arg)
         storages = []
         for free in self.bins:
             storage = Storage.take(free)
@@ -176,16 +178,15 @@ class Planned:
         if _trace.storages is not None or not self.replays:
             with set_grad_enabled(False):
                 return _as_list(self.function(*args))
-        key = tuple(
-            [
-                arg.layout
-                if isinstance(arg, Tensor)
-                else arg.kind
-                if isinstance(arg, Number)
-                else arg
-                for arg in args
-            ]
-        )
+        parts = []
+        for arg in args:
+            if isinstance(arg, Tensor):
+                parts.append(arg.layout)
+            elif isinstance(arg, Number):
+                parts.append(arg.kind)
+            else:
+                parts.append(arg)
+        key = tuple(parts)
         plan = self.plans.get(key)
         if plan is not None:
             return plan.replay(args)
@@ -410,13 +411,22 @@ class Op:
             version: for an in-place op the version that the written storage had before.
             original: for an in-place op a copy of what was overwritten, if backward needs it.
         """
-        needs = self.needs_of(args)
         places = []
         edges = []
+        needed = []
         for place, arg in enumerate(args):
+            requires_grad = False
             if isinstance(arg, Tensor):
+                # The property, but for views, whose history may have to be rebuilt first.
+                requires_grad = (
+                    arg._requires_grad or arg._grad_fn is not None
+                    if arg._view is None
+                    else arg.requires_grad
+                )
                 places.append(place)
-                edges.append(arg.grad_edge() if needs[place] else None)
+                edges.append(arg.grad_edge() if requires_grad else None)
+            needed.append(requires_grad)
+        needs = tuple(needed)
         linked = self.linked
         if version is None:
             for number in linked:

@@ -32,7 +32,7 @@ class PointwiseLoss:
         op = self.ops.get(reduction)
         if op is None:
             raise ValueError(f"{reduction} is not a valid value for reduction")
-        if x.shape != target.shape:
+        if x.layout.shape != target.layout.shape:
             warnings.warn(
                 f"Using a target size ({target.shape}) that is different to the input size "
                 f"({x.shape}). This will likely lead to incorrect results due to broadcasting. "

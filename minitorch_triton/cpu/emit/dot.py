@@ -183,7 +183,7 @@ def limits_of(
     """C atoms for the numbers of rows and columns for which all conditions hold; None where they
     do not form a rectangle."""
     limits = {name: f"INT64_C({extent})" for name, extent in extents.items()}
-    bounded = {name: False for name in extents}
+    bounded = dict.fromkeys(extents, False)
     if along:
         limits[along] = "INT64_MAX"
     for condition in sorted(conditions, key=repr):
