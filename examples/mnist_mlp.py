@@ -26,6 +26,8 @@ def parse_arguments():
     args = parser.parse_args()
     if args.download and args.data is None:
         parser.error("--download needs --data, the folder to download into")
+    if args.epochs < 1:
+        parser.error("--epochs must be at least 1")
     return args
 
 
@@ -36,6 +38,10 @@ def mlp(hidden):
 
 def load_checkpoint(path, device):
     """Return what `train` has written to `path`."""
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no checkpoint {path}: run mnist_mlp.py (make mnist) first"
+        )
     checkpoint = mt.load(path, map_location=device)
     if not isinstance(checkpoint, dict) or not checkpoint.keys() >= {"hidden", "model", "history"}:
         raise ValueError(f"{path} is no checkpoint of mnist_mlp.py")

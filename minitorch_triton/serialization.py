@@ -31,13 +31,15 @@ def save(obj: Any, f: FileLike) -> None:
         torch.save(data, file)
 
 
-def load(f: FileLike, map_location: Any = None) -> Any:
+def load(f: FileLike, map_location: Any = None, *, weights_only: bool = True) -> Any:
     """Return what :func:`save` or `torch.save` has written to `f`, a path or a binary file.
 
     `map_location` is a device for the tensors, as in `torch.load`. Nothing in the file is executed:
     one that holds more than tensors and plain data raises UnpicklingError. A truncated or otherwise
     damaged file, or one of another kind, raises RuntimeError.
     """
+    if not weights_only:
+        raise ValueError("weights_only=False would execute code from the file; it is not supported")
     if isinstance(f, (str, os.PathLike)):
         with open(f, "rb") as file:
             return load(file, map_location)
@@ -58,6 +60,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a new binary file, which takes the place of `path` only when the block has succeeded."""
     path = os.path.realpath(path)
     folder, name = os.path.split(path)
+    if not os.path.isdir(folder):
+        raise RuntimeError(f"Parent directory {folder} does not exist.")
     temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:

@@ -70,6 +70,10 @@ def _operand(value: Any) -> Any:
         return value
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, torch.Tensor):
+        raise TypeError(
+            "unsupported operand: a torch.Tensor; minitorch_triton.from_torch shares its memory"
+        )
     return from_numpy(value) if isinstance(value, np.ndarray) else None
 
 
@@ -311,9 +315,9 @@ class Tensor:
         """Note that this tensor is ``step[0](base, *step[1:])``."""
         if base._view is not None:
             root, chain = base._view
-            self._view = root, (*chain, step)
+            self._view = root, (chain, step)
         else:
-            self._view = base, (step,)
+            self._view = base, ((), step)
         self._view_version = self.storage.version
 
     def _refresh_view(self) -> None:

@@ -7,10 +7,17 @@ from typing import Any
 
 from minitorch_triton.autograd.node import Node
 
+Chain = tuple
+"""The steps from a base to a view: ``(steps before, (function, *args))``, or () for none."""
 
-def replay(base: Any, chain: Sequence[tuple]) -> Any:
+
+def replay(base: Any, chain: Chain) -> Any:
     """Make a view again: apply the view functions that led from the base to it."""
-    for function, *args in chain:
+    steps = []
+    while chain:
+        chain, step = chain
+        steps.append(step)
+    for function, *args in reversed(steps):
         base = function(base, *args)
     return base
 
@@ -23,7 +30,7 @@ class CopySlices(Node):
 
     __slots__ = ("chain", "inner")
 
-    def __init__(self, base: Any, chain: Sequence[tuple], inner: Node):
+    def __init__(self, base: Any, chain: Chain, inner: Node):
         base_edge = base.grad_edge() if base.requires_grad else None
         super().__init__((base_edge, *inner.next_edges[1:]), (base.layout,))
         self.chain = chain

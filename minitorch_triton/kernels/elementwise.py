@@ -205,6 +205,12 @@ def sqrt_grad(g, y):
 
 
 @triton.jit
+def root_grad(g, y):
+    """Of the root of a sum of squares, which has the subgradient 0 at 0."""
+    return tl.where(y == 0, 0.0, g / (2 * y))
+
+
+@triton.jit
 def rsqrt(x):
     return 1 / tl.sqrt(x)
 

@@ -197,7 +197,10 @@ def contiguous(x: Any) -> Any:
 
 def cast(x: Any, dtype: torch.dtype) -> Any:
     """x in another dtype; x itself where it has it."""
-    return x if x.layout.dtype == dtype else to_copy(x, check_dtype(dtype))
+    if x.layout.dtype == dtype:
+        return x
+    # Integers and bools have no gradient.
+    return to_copy(x if dtype.is_floating_point else x.detach(), check_dtype(dtype))
 
 
 class Fill(Op):

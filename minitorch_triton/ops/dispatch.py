@@ -353,13 +353,16 @@ class Op:
             )
         assert node.args is not None
         args = [arg.unpack(node) if isinstance(arg, SavedTensor) else arg for arg in node.args]
+        wanted = [number for number, needed in enumerate(node.needs) if needed]
+        for number in wanted:
+            # Views of their own, so that f(x, x) has two gradients, and none goes on from x.
+            args[number] = args[number].view_as(args[number])
         outputs = _as_list(self.decompose(*args))[: self.visible]
         pairs = [
             (outputs[number], grads[place])
             for place, number in enumerate(self.linked)
             if grads[place] is not None
         ]
-        wanted = [number for number, needed in enumerate(node.needs) if needed]
         found = grad(
             [output for output, _ in pairs],
             [args[number] for number in wanted],

@@ -524,6 +524,8 @@ pow_tensors = Elementwise("PowBackward1", fn.pow_float, _pow_derivatives)
 pow_number = Elementwise("PowBackward2", fn.pow_float, _pow_derivatives)
 pow_int = Elementwise("Pow", fn.pow_int)
 sqrt = Elementwise("Sqrt", fn.sqrt, {"x": fn.sqrt_grad}, "float")
+norm_root = Elementwise("LinalgVectorNorm", fn.sqrt, {"x": fn.root_grad}, "float")
+std_root = Elementwise("Std", fn.sqrt, {"x": fn.root_grad}, "float")
 rsqrt = Elementwise("Rsqrt", fn.rsqrt, {"x": fn.rsqrt_grad}, "float")
 
 exp = Elementwise("Exp", fn.exp, {"x": fn.exp_grad}, "float")
@@ -661,6 +663,15 @@ def elementwise(
     Raises:
         TypeError: a derivative names something unknown.
     """
+    for given in (function, *derivatives):
+        if not hasattr(given, "arg_names"):
+            raise TypeError(f"elementwise expects @triton.jit functions, got {given!r}")
+    for derivative in derivatives:
+        if "g" not in derivative.arg_names:
+            raise TypeError(
+                f"{derivative.__name__} has no parameter g: a derivative multiplies the upstream "
+                "gradient"
+            )
     parameters = list(function.arg_names)
     name = name or "".join(part.capitalize() for part in function.__name__.split("_"))
     by_parameter = dict(zip(parameters, derivatives, strict=False))

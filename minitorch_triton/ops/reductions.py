@@ -20,6 +20,8 @@ from minitorch_triton.ops.pointwise import (
     broadcast_shapes,
     eq,
     mul,
+    norm_root,
+    std_root,
     type_name,
     where,
 )
@@ -378,7 +380,7 @@ def std(
     correction: float | None = None,
 ) -> Any:
     """The standard deviation: the root of :func:`var`."""
-    return var(input, dim, unbiased, keepdim, correction=correction).sqrt()
+    return std_root(var(input, dim, unbiased, keepdim, correction=correction))
 
 
 def norm(input: Any, p: float = 2, dim: Any = None, keepdim: bool = False) -> Any:
@@ -389,7 +391,7 @@ def norm(input: Any, p: float = 2, dim: Any = None, keepdim: bool = False) -> An
             f"{type_name(input.dtype)}"
         )
     if p == 2 or p == "fro":
-        return (input * input).sum(dim, keepdim).sqrt()
+        return norm_root((input * input).sum(dim, keepdim))
     if p == math.inf:
         return amax(input.abs(), () if dim is None else dim, keepdim)
     if p == -math.inf:

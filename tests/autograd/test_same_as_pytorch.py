@@ -579,3 +579,69 @@ def test_modified(function):
     check(function)
     with pytest.raises(RuntimeError, match=r"is at version \d; expected version \d instead"):
         function(mt)
+
+
+def twice_in_one_op(T):
+    a = T.tensor([[1.0, 2.0, 3.0], [0.5, -1.0, 2.0]], requires_grad=True)
+    linear = T.nn.functional.linear(a, a)
+    (first,) = T.autograd.grad(linear.pow(2).sum(), a, create_graph=True)
+    return first.detach(), T.autograd.grad((first * first).sum(), a)
+
+
+def dependent_arguments(T):
+    a = T.tensor([[1.0, 2.0, 3.0], [0.5, -1.0, 2.0]], requires_grad=True)
+    normed = T.nn.functional.layer_norm(a, (3,), a[0], a[1])
+    return T.autograd.grad((normed**2).sum(), a, create_graph=True)[0].detach()
+
+
+def norm_at_zero(T):
+    x = T.zeros(3, requires_grad=True)
+    (x.norm() + T.ones(3, requires_grad=True).std()).backward()
+    return x.grad
+
+
+def integer_cast(T):
+    x = leaf(T)
+    return x.long().requires_grad, x.bool().requires_grad, (x.long() * 2).requires_grad
+
+
+def layout_of_grad(T):
+    x = T.ones(3, 4, requires_grad=True)
+    (x.t() @ T.ones(3, 2)).sum().backward()
+    y = T.ones(2, 3, requires_grad=True)
+    (y * T.ones(3, 2).t()).sum().backward()
+    return x.grad, y.grad, x.grad.view(-1)
+
+
+def retained_is_a_copy(T):
+    x = leaf(T)
+    y = x * 1
+    y.retain_grad()
+    y.sum().backward()
+    return y.grad.mul_(2)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        twice_in_one_op,
+        dependent_arguments,
+        norm_at_zero,
+        integer_cast,
+        layout_of_grad,
+        retained_is_a_copy,
+    ],
+)
+def test_found_by_review(function):
+    check(function)
+
+
+def test_a_deep_chain_of_views_is_linear():
+    x = mt.ones(1, requires_grad=True)
+    z = x
+    for _ in range(20_000):
+        z = z.view(1)
+    z.backward()
+    assert x.grad.item() == 1
+    with pytest.raises(TypeError, match=r"@triton\.jit"):
+        mt.ops.elementwise(lambda value: value)
