@@ -264,3 +264,19 @@ def test_random_numbers_have_their_distribution():
     # Five standard errors of the mean.
     assert abs(uniform.mean() - 0.5) < 5 * (1 / 12 / n) ** 0.5
     assert abs(normal.mean()) < 5 / n**0.5 and abs(normal.std() - 1) < 5 / n**0.5
+
+
+@triton.jit
+def less_than(x, out):
+    a, b = tl.load(x), tl.load(x + 1)
+    tl.store(out, a < b)
+    tl.store(out + 1, a <= b)
+    tl.store(out + 2, a + 1 > b)
+
+
+@pytest.mark.parametrize("a", [-(2**63), -1, 0, 2**63 - 2])
+@pytest.mark.parametrize("b", [-(2**63), 0, 2**63 - 1])
+def test_scalars_at_the_ends_of_int64_compare(a, b):
+    out = torch.zeros(3, dtype=torch.bool)
+    less_than[(1,)](torch.tensor([a, b]), out)
+    assert out.tolist() == [a < b, a <= b, a + 1 > b]

@@ -180,7 +180,8 @@ class Emitter:
             text = self.compute(value, index)
             least = self.homes.get(value.op, 0)
             if text in self.depths:
-                self.loaded.add(text)
+                if isinstance(value.type, Tensor):
+                    self.loaded.add(text)
                 self.remember(key, text)
                 return text
             if _LITERAL.fullmatch(text):
@@ -295,7 +296,7 @@ class Emitter:
 
     def is_small(self, poly: Poly) -> bool:
         """True for what is taken to be far from the ends of int64, so that two such may be
-        subtracted: sums of loop variables, scalars and modest constants, no loaded numbers."""
+        subtracted: sums of loop variables, scalars and modest constants, no loaded blocks."""
         return not poly.symbols & self.loaded and all(abs(c) < 1 << 40 for _, c in poly.terms)
 
     @staticmethod
@@ -420,7 +421,7 @@ class Emitter:
             if any(condition in f.known for f in self.frames[: depth + 1]):
                 continue
             if isinstance(condition, Poly):
-                text = self.local("in", "bool", f"{condition.text()} < 0")
+                text = self.local("in", "bool", condition.is_negative_text())
             else:
                 text = self.element(*condition)
             if text in ("false", "0"):
