@@ -125,7 +125,7 @@ def for_(em: Emitter, op: Op) -> None:
             em.arrays[op.results[n]] = em.arrays[argument]
 
     def finish(terminator: Op) -> None:
-        steps = [em.poly(increment, ()).text() for _, increment in advances]
+        steps = [em.wide(increment, ()).text() for _, increment in advances]
         assign_scalars(em, [v for _, v in scalars], [n for n, _ in scalars])
         for (name, _), text in zip(advances, steps, strict=True):
             em.line(f"{name} += {text};")
