@@ -122,6 +122,18 @@ class Poly:
             text += f" {sign} {product}" if text else f"{sign.strip('+')}{product}"
         return text
 
+    def is_negative_text(self) -> str:
+        """A test in C that is true where the polynomial is negative; it subtracts nothing, so
+        that the two sides of a comparison may be any numbers."""
+        constant = dict(self.terms).get((), 0)
+        left = Poly.of({m: c for m, c in self.terms if m and c > 0})
+        right = Poly.of({m: -c for m, c in self.terms if m and c < 0})
+        if constant == -1:
+            return f"{left.text()} <= {right.text()}"
+        left += Poly.constant(max(constant, 0))
+        right += Poly.constant(max(-constant, 0))
+        return f"{left.text()} < {right.text()}"
+
 
 def _product_text(monomial: Monomial, coefficient: int, type_: str) -> str:
     factors = [f"({type_}){symbol}" for symbol in monomial]

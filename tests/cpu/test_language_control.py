@@ -207,3 +207,17 @@ def test_device_print_names_the_program(capfd):
         for p in (0, 1)
         for i, v in enumerate(["1.500000", "-2.000000"])
     )
+
+
+@triton.jit
+def even_above(out, n):
+    total = 0
+    while total < n:
+        total += 2
+    tl.store(out, total * 1.5)
+
+
+def test_a_scalar_that_a_while_computes():
+    out = torch.zeros(1)
+    even_above[(1,)](out, 7)
+    assert out.item() == 12

@@ -264,3 +264,41 @@ def test_random_numbers_have_their_distribution():
     # Five standard errors of the mean.
     assert abs(uniform.mean() - 0.5) < 5 * (1 / 12 / n) ** 0.5
     assert abs(normal.mean()) < 5 / n**0.5 and abs(normal.std() - 1) < 5 / n**0.5
+
+
+@triton.jit
+def less_than(x, out):
+    a, b = tl.load(x), tl.load(x + 1)
+    tl.store(out, a < b)
+    tl.store(out + 1, a <= b)
+    tl.store(out + 2, a + 1 > b)
+
+
+@pytest.mark.parametrize("a", [-(2**63), -1, 0, 2**63 - 2])
+@pytest.mark.parametrize("b", [-(2**63), 0, 2**63 - 1])
+def test_scalars_at_the_ends_of_int64_compare(a, b):
+    out = torch.zeros(3, dtype=torch.bool)
+    less_than[(1,)](torch.tensor([a, b]), out)
+    assert out.tolist() == [a < b, a <= b, a + 1 > b]
+
+
+@triton.jit
+def widened_products(out, a, small, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(out, (a * a).to(tl.int64))
+    tl.store(out + 1 + i, (i * a * a).to(tl.int64))
+    byte = i.to(tl.int8) * tl.load(small)
+    tl.store(out + 1 + BLOCK + i, byte.to(tl.int64))
+    tl.store(out + 1 + 2 * BLOCK + i, (byte.to(tl.int16) * 300).to(tl.int32))
+    tl.store(out + 1 + 3 * BLOCK + i, tl.where(i * a * a < 1000, 1, 0))
+
+
+def test_integers_wrap_before_they_are_widened():
+    a, block = 70000, 64
+    out = torch.zeros(1 + 4 * block, dtype=torch.int64)
+    widened_products[(1,)](out, a, torch.tensor([100], dtype=torch.int8), BLOCK=block)
+    i = torch.arange(block, dtype=torch.int32)
+    product = i * a * a
+    byte = i.to(torch.int8) * torch.tensor(100, dtype=torch.int8)
+    expected = [i.new_tensor([a]) ** 2, product, byte, byte.short() * 300, product < 1000]
+    assert torch.equal(out, torch.cat([part.long() for part in expected]))

@@ -1,5 +1,9 @@
 """Which operations share a loop nest, and what is kept in memory."""
 
+import torch
+import triton
+import triton.language as tl
+
 from minitorch_triton.cpu.codegen import compile_to_c
 from minitorch_triton.cpu.parser import parse
 from minitorch_triton.cpu.schedule import Group, ScalarStep, WholeStep, plan_block
@@ -149,3 +153,17 @@ def test_a_mask_becomes_the_bound_of_the_loop():
     c = compile_to_c(text).text
     assert "for (int j = 0; j < high; ++j)" in c
     assert "?" not in c[c.index("for (int j") :], "no test per element"
+
+
+@triton.jit
+def double_listed(table, BLOCK: tl.constexpr):
+    x = tl.load(table).to(tl.pointer_type(tl.float32)) + tl.arange(0, BLOCK)
+    mask = tl.arange(0, BLOCK) < tl.load(table + 1)
+    tl.store(x, 2 * tl.load(x, mask=mask), mask=mask)
+
+
+def test_a_length_read_from_memory_bounds_the_loop():
+    x = torch.ones(10)
+    compiled = double_listed[(1,)](torch.tensor([x.data_ptr(), 7]), BLOCK=16)
+    assert x.tolist() == [2] * 7 + [1] * 3
+    assert "j < high" in compiled.asm["c"] and " ? " not in compiled.asm["c"].split("body")[1]

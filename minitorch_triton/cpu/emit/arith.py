@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from ..ir import Op, Scalar, UnsupportedOperation, Value
-from ..poly import literal
+from ..poly import Poly, literal
 from ..views import Index
 from . import ctypes
 from .registry import lowers
@@ -246,12 +246,13 @@ def extern_elementwise(em: Emitter, op: Op, index: Index) -> str:
 
 @lowers("arith.cmpi")
 def cmpi(em: Emitter, op: Op, index: Index) -> str:
+    """A comparison: known where a loop's bounds come from a mask with the same condition."""
     predicate = op.words[0]
-    if predicate in _SIGNED:
-        conditions = em.conditions(op.result, index)
-        if em.poly_conditions(conditions):
-            depth = max((em.condition_depth(c) for c in conditions), default=0)
-            return em.holds(conditions, depth)
+    conditions = em.conditions(op.result, index)
+    if all(isinstance(c, Poly) for c in conditions):
+        depth = max((em.condition_depth(c) for c in conditions), default=0)
+        if decided := em.decided(conditions, depth):
+            return decided
     a, b = em.operands(op, index)
     if predicate.startswith("u"):
         type_ = f"uint{max(op.operands[0].element.bits, 8)}_t"
@@ -259,7 +260,6 @@ def cmpi(em: Emitter, op: Op, index: Index) -> str:
     return f"{a} {_COMPARISONS[predicate.lstrip('su')]} {b}"
 
 
-_SIGNED = {"slt", "sle", "sgt", "sge"}
 _COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 

@@ -55,11 +55,10 @@ def run_body(em: Emitter, block: Block, assigned: dict[Value, list[Value]], fini
 @contextmanager
 def changing(em: Emitter, names: list[str]):
     """Within a loop's body, what depends on these variables is computed there and not before."""
-    for name in names:
-        em.depths[name] = em.depth + 1
+    declared = {name: em.depths[name] for name in names}
+    em.depths.update({name: em.depth + 1 for name in names})
     yield
-    for name in names:
-        em.depths[name] = em.depth
+    em.depths.update(declared)
 
 
 @executes("scf.yield", "scf.condition")
@@ -126,7 +125,7 @@ def for_(em: Emitter, op: Op) -> None:
             em.arrays[op.results[n]] = em.arrays[argument]
 
     def finish(terminator: Op) -> None:
-        steps = [em.poly(increment, ()).text() for _, increment in advances]
+        steps = [em.wide(increment, ()).text() for _, increment in advances]
         assign_scalars(em, [v for _, v in scalars], [n for n, _ in scalars])
         for (name, _), text in zip(advances, steps, strict=True):
             em.line(f"{name} += {text};")

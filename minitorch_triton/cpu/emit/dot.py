@@ -261,7 +261,7 @@ def product_loop(em: Emitter, loop: Op) -> bool:
     em.polys[block.arguments[0]] = low + trip * step
     for position, argument in enumerate(block.arguments[1:]):
         if position != number:
-            increment = em.poly(analysis.advance(loop, position), ())
+            increment = em.wide(analysis.advance(loop, position), ())
             em.carried[argument] = loop.operands[position + 3]
             em.advances[argument] = trip * increment
     left, right = in_memory(em, a, (), "c"), in_memory(em, b, (), "r")

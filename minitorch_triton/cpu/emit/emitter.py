@@ -180,7 +180,8 @@ class Emitter:
             text = self.compute(value, index)
             least = self.homes.get(value.op, 0)
             if text in self.depths:
-                self.loaded.add(text)
+                if isinstance(value.type, Tensor):
+                    self.loaded.add(text)
                 self.remember(key, text)
                 return text
             if _LITERAL.fullmatch(text):
@@ -244,46 +245,56 @@ class Emitter:
 
     # Integers as polynomials
 
-    def poly(self, value: Value, index: Index) -> Poly:
-        """The element as a polynomial in C variables."""
+    def poly(self, value: Value, index: Index, wraps: bool = True) -> Poly:
+        """The element as a polynomial in C variables.
+
+        Its value is right modulo the element's type; a narrower integer in it has wrapped before
+        it was widened, unless ``wraps`` is False: then it is taken not to."""
         if not isinstance(value.type, Tensor):
             index = ()
-        poly = self.affine(value, index)
+        poly = self.affine(value, index, wraps)
         if poly is None:
             text = self.element(value, index)
             poly = Poly.constant(int(text)) if re.fullmatch(r"-?\d+", text) else Poly.symbol(text)
         return poly
 
-    def affine(self, value: Value, index: Index) -> Poly | None:
+    def affine(self, value: Value, index: Index, wraps: bool = True) -> Poly | None:
         """The polynomial of an integer that sums and products make; None for any other."""
         if value in self.polys:
             return self.polys[value]
         if value in self.scalars or value in self.arrays:
             return None
         if value in self.advances:
-            initial = self.poly(self.carried[value], index)
+            initial = self.poly(self.carried[value], index, wraps)
             return initial + self.advances[value]
         op = value.op
         if op is None:
             return None
         if is_view(op):
-            return self.poly(op.operands[0], source_index(op, index, self.extents))
+            return self.poly(op.operands[0], source_index(op, index, self.extents), wraps)
         if op.name == "tt.make_range":
             return index[0] + Poly.constant(op.attributes["start"])
         if op.name == "arith.constant":
             text = op.attributes["value"]
             return Poly.constant(text == "true" if text in ("true", "false") else int(text, 0))
         if op.name in ("arith.addi", "arith.subi", "arith.muli") and value.element.bits > 1:
-            a, b = (self.poly(operand, index) for operand in op.operands)
+            a, b = (self.poly(operand, index, wraps) for operand in op.operands)
             result = (
                 a + b if op.name == "arith.addi" else a - b if op.name == "arith.subi" else a * b
             )
             return result if len(result.terms) <= 12 else None
         if op.name in ("arith.extsi", "arith.index_cast"):
             source = op.operands[0]
-            poly = self.poly(source, index)
-            return poly if source.element.bits > 1 and self.is_index(poly) else None
+            poly = self.poly(source, index, wraps)
+            widened = self.fits(poly, source.element.bits) if wraps else self.is_index(poly)
+            return poly if source.element.bits > 1 and widened else None
         return None
+
+    def fits(self, poly: Poly, bits: int) -> bool:
+        """True for what cannot have wrapped in a type of that many bits."""
+        limits = poly.range(self.extents)
+        in_range = limits and -(1 << (bits - 1)) <= limits[0] <= limits[1] < 1 << (bits - 1)
+        return bool(in_range) or _is_symbol(poly)
 
     def is_index(self, poly: Poly) -> bool:
         """True for what is taken not to wrap when widened: a single number, or a sum of small
@@ -295,7 +306,7 @@ class Emitter:
 
     def is_small(self, poly: Poly) -> bool:
         """True for what is taken to be far from the ends of int64, so that two such may be
-        subtracted: sums of loop variables, scalars and modest constants, no loaded numbers."""
+        subtracted: sums of loop variables, scalars and modest constants, no loaded blocks."""
         return not poly.symbols & self.loaded and all(abs(c) < 1 << 40 for _, c in poly.terms)
 
     @staticmethod
@@ -316,7 +327,7 @@ class Emitter:
 
     def wide(self, value: Value, index: Index) -> Poly:
         """An integer as a 64-bit offset."""
-        poly = self.poly(value, index)
+        poly = self.poly(value, index, wraps=False)
         if value.element.bits == 64 or self.is_index(poly) or poly.value is not None:
             return poly
         return Poly.symbol(self.element(value, index))
@@ -375,9 +386,6 @@ class Emitter:
             base = self.local(f"{base}_row", type_, f"{base} + ({rest.text()})")
         return f"{base}[{self.offset_text(address.offset - rest)}]"
 
-    def poly_conditions(self, conditions: frozenset) -> bool:
-        return all(isinstance(c, Poly) for c in conditions)
-
     # Conditions
 
     def conditions(self, mask: Value | None, index: Index) -> frozenset:
@@ -409,18 +417,26 @@ class Emitter:
             return frozenset({poly})
         return frozenset({(mask, index)})
 
+    def decided(self, conditions: frozenset, depth: int) -> str:
+        """``true`` or ``false`` where the frame ``depth`` assumes so of the conditions together,
+        else nothing."""
+        refuted = self.frames[depth].refuted
+        if refuted is not None and refuted <= conditions:
+            return "false"
+        known = frozenset().union(*(frame.known for frame in self.frames[: depth + 1]))
+        return "true" if conditions <= known else ""
+
     def holds(self, conditions: frozenset, depth: int) -> str:
         """C atom that tells, in the frame ``depth``, whether all conditions hold; ``true`` or
         ``false`` where that is known."""
-        frame = self.frames[depth]
-        if frame.refuted is not None and frame.refuted <= conditions:
-            return "false"
+        if decided := self.decided(conditions, depth):
+            return decided
         parts: list[str] = []
         for condition in sorted(conditions, key=repr):
-            if any(condition in f.known for f in self.frames[: depth + 1]):
+            if self.decided(frozenset({condition}), depth) == "true":
                 continue
             if isinstance(condition, Poly):
-                text = self.local("in", "bool", f"{condition.text()} < 0")
+                text = self.local("in", "bool", condition.is_negative_text())
             else:
                 text = self.element(*condition)
             if text in ("false", "0"):
