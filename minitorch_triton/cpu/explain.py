@@ -173,5 +173,6 @@ def explain(name: str, words: list[str], stages: tuple[str, ...] = STAGES) -> It
         yield compiled.asm["c"]
     if "so" in stages:
         code = compiled.asm["so"]
-        yield f"==== Machine code ({len(code)} bytes, {toolchain.compiler_version().splitlines()[0]})"
+        compiler = toolchain.compiler_version().splitlines()[0]
+        yield f"==== Machine code ({len(code)} bytes, {compiler})"
         yield disassemble(code)

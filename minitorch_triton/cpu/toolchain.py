@@ -1,4 +1,4 @@
-"""The system's C compiler: finding it, naming its version and this processor, and compiling with it.
+"""The system's C compiler: finding it, naming its version and this processor, compiling with it.
 
 One function does the work, `compile_c`: C text in, the bytes of a shared object out. Everything
 that can change those bytes apart from the text (compiler, flags, processor, headers) is in
@@ -171,6 +171,7 @@ def _run(command: list[str], time_limit: float) -> str:
     if process.returncode != 0:
         shown = messages if len(messages) <= 8000 else messages[:8000] + "\n..."
         raise CompileError(
-            f"the C compiler failed with status {process.returncode}\n{shlex.join(command)}\n{shown}"
+            f"the C compiler failed with status {process.returncode}\n"
+            f"{shlex.join(command)}\n{shown}"
         )
     return output

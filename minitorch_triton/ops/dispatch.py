@@ -178,7 +178,7 @@ class Planned:
         if _trace.storages is not None or not self.replays:
             with set_grad_enabled(False):
                 return _as_list(self.function(*args))
-        parts = []
+        parts: list = []
         for arg in args:
             if isinstance(arg, Tensor):
                 parts.append(arg.layout)

@@ -108,7 +108,7 @@ class Recorder:
         self.variants: dict[Variant, None] = {}
 
     def prepare(self, kernel: Any, args: Sequence, constants: dict[str, Any]) -> None:
-        types = []
+        types: list = []
         for parameter, arg in zip(kernel.params, args, strict=False):
             if arg is None:
                 types.append(None)
@@ -120,7 +120,7 @@ class Recorder:
 
     def install(self) -> None:
         """From here on launches are noted, with a GPU's block sizes."""
-        launch._prepare = self.prepare
+        launch._prepare = self.prepare  # type: ignore[assignment]
         launch.start = lambda prepared, grid, values: None
         for module in kernel_modules():
             if hasattr(module, "is_cpu"):
@@ -133,7 +133,7 @@ class Recorder:
             storage.buffer.view(torch.int64).fill_(1)
             return storage
 
-        Storage.take = staticmethod(take_ones)
+        Storage.take = staticmethod(take_ones)  # type: ignore[method-assign]
 
 
 def kernel_modules() -> Iterator[Any]:

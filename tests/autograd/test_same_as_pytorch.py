@@ -214,7 +214,7 @@ def custom_needs(T):
 
         @staticmethod
         def backward(ctx, g):
-            a, b = ctx.saved_tensors
+            _, b = ctx.saved_tensors
             seen.append(ctx.needs_input_grad)
             return g * b, None
 
@@ -585,7 +585,8 @@ def twice_in_one_op(T):
     a = T.tensor([[1.0, 2.0, 3.0], [0.5, -1.0, 2.0]], requires_grad=True)
     linear = T.nn.functional.linear(a, a)
     (first,) = T.autograd.grad(linear.pow(2).sum(), a, create_graph=True)
-    return first.detach(), T.autograd.grad((first * first).sum(), a)
+    (second,) = T.autograd.grad((first * first).sum(), a)
+    return first.detach().contiguous(), second.contiguous()
 
 
 def dependent_arguments(T):

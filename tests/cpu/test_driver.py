@@ -235,8 +235,8 @@ def test_tensor_descriptors_made_on_the_host():
 
 
 @triton.jit
-def names_kernel(out, size, key, run, variants, compiled, call, pack, status, kernel, len: tl.constexpr,
-                 callable: tl.constexpr = 7):  # fmt: skip
+def names_kernel(out, size, key, run, variants, compiled, call, pack, status, kernel,
+                 len: tl.constexpr, callable: tl.constexpr = 7):  # fmt: skip
     tl.store(out + 0, size)
     tl.store(out + 1, key)
     tl.store(out + 2, run)

@@ -260,7 +260,7 @@ def test_random_numbers_have_their_distribution():
     n = 1 << 16
     uniform, normal = torch.zeros(n), torch.zeros(n)
     random_numbers[(n // 1024,)](uniform, normal, 7, n, BLOCK=1024)
-    assert 0 <= uniform.min() and uniform.max() < 1
+    assert uniform.min() >= 0 and uniform.max() < 1
     # Five standard errors of the mean.
     assert abs(uniform.mean() - 0.5) < 5 * (1 / 12 / n) ** 0.5
     assert abs(normal.mean()) < 5 / n**0.5 and abs(normal.std() - 1) < 5 / n**0.5

@@ -179,5 +179,5 @@ def test_errors_are_pytorchs(call, error, message):
 )
 def test_numbers_that_count_from_the_end_are_refused(call):
     for module in (torch, mt):
-        with pytest.raises((IndexError, RuntimeError), match="out of (range|bounds)"):
+        with pytest.raises((IndexError, RuntimeError), match=r"out of (range|bounds)"):
             call(module)

@@ -56,7 +56,7 @@ def run_body(em: Emitter, block: Block, assigned: dict[Value, list[Value]], fini
 def changing(em: Emitter, names: list[str]):
     """Within a loop's body, what depends on these variables is computed there and not before."""
     declared = {name: em.depths[name] for name in names}
-    em.depths.update({name: em.depth + 1 for name in names})
+    em.depths.update(dict.fromkeys(names, em.depth + 1))
     yield
     em.depths.update(declared)
 
@@ -139,7 +139,8 @@ def for_(em: Emitter, op: Op) -> None:
     type_ = "uint64_t" if "unsigned" in op.words else "int64_t"
     cast = f"(uint{induction.element.bits}_t)" if "unsigned" in op.words else ""
     em.block(
-        f"for ({type_} {counter} = {cast}{low}; {counter} < {cast}{high}; {counter} += {cast}{step})",
+        f"for ({type_} {counter} = {cast}{low}; {counter} < {cast}{high}; "
+        f"{counter} += {cast}{step})",
         lines,
     )
 

@@ -95,7 +95,7 @@ def smaller(a: str, b: str, full: int) -> str:
 
 
 def multiply(em: Emitter, kind, left, right, inner, target, sizes, overwrite) -> None:
-    """``target += left right`` or, where its old content counts as zeros, ``target = left right``."""
+    """``target += left right``; or ``target = left right``, where its old content is of no use."""
     m, n, k = sizes
     type_ = _ACCUMULATORS[kind]
     panels = em.scratch_array(type_, "panels", f"mt_gemm_{kind}_scratch({m}, {n}, {k})")

@@ -503,7 +503,7 @@ class Emitter:
 
     @staticmethod
     def leading(shape: tuple[int, ...], rows: int) -> int:
-        """How many leading dimensions hold the ``rows`` loops over rows (those of 1 not counted)."""
+        """How many leading dimensions hold the ``rows`` loops over rows (without those of 1)."""
         dropped = 0
         while rows:
             rows -= shape[dropped] > 1
