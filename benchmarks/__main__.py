@@ -1,7 +1,8 @@
 """Time training steps and operations against PyTorch, in one process, interleaved.
 
-What counts is the ratio: both sides run in turns, `--repeats` times, and the median is taken. The
-results go to benchmarks/results, with the machine, the versions and the date.
+What counts is the ratio, PyTorch's time over ours: both sides run in turns, `--repeats` times, and
+the median is taken, on a CPU with one thread and with two. The results go to benchmarks/results,
+with the machine, the versions and the date.
 """
 
 import argparse
@@ -63,6 +64,7 @@ def forward(t, function, *shapes, device):
 def benchmarks(device):
     """Yield a name and a function that makes the thing to time for either package."""
     for sizes, batch in (
+        ((784, 128, 10), 64),
         ((784, 256, 10), 128),
         ((784, 512, 256, 10), 128),
         ((784, 1024, 1024, 10), 512),
@@ -70,15 +72,23 @@ def benchmarks(device):
         name = f"training step {'-'.join(map(str, sizes))}, batch {batch}"
         yield name, lambda t, sizes=sizes, batch=batch: mlp_step(t, sizes, batch, device)
 
-    square, long = (1024, 1024), (1_000_000,)
+    square, long, middle, short = (1024, 1024), (1_000_000,), (100_000,), (1000,)
     operations = {
-        "add 16": (lambda t, a, b: a + b, (16,), (16,)),
+        "add 1K": (lambda t, a, b: a + b, short, short),
+        "exp 1K": (lambda t, x: x.exp(), short),
+        "add 100K": (lambda t, a, b: a + b, middle, middle),
+        "exp 100K": (lambda t, x: x.exp(), middle),
         "add 1M": (lambda t, a, b: a + b, long, long),
         "exp 1M": (lambda t, x: x.exp(), long),
         "tanh 1M": (lambda t, x: x.tanh(), long),
         "gelu 1M": (lambda t, x: t.nn.functional.gelu(x), long),
         "sum 1024x1024 over rows": (lambda t, x: x.sum(dim=0), square),
         "softmax 1024x1024": (lambda t, x: x.softmax(dim=1), square),
+        "cross-entropy 128x10": (
+            lambda t, x: t.nn.functional.cross_entropy(x, t.ones(128, dtype=t.int64)),
+            (128, 10),
+        ),
+        "dropout 1M": (lambda t, x: t.nn.functional.dropout(x, 0.5), long),
         "layer norm 1024x1024": (lambda t, x: t.nn.functional.layer_norm(x, (1024,)), square),
         "matmul 1024x1024x1024": (lambda t, a, b: a @ b, square, square),
         "linear 128x784x256": (
@@ -128,7 +138,7 @@ def machine(device):
             break
     place = torch.cuda.get_device_name(device) if device.type == "cuda" else processor
     return [
-        f"- {datetime.date.today()}, {place}, {torch.get_num_threads()} threads",
+        f"- {datetime.date.today()}, {place}",
         f"- minitorch_triton {mt.__version__}, PyTorch {torch.__version__}, "
         f"Triton {triton.__version__}, Python {platform.python_version()}",
     ]
@@ -145,15 +155,20 @@ def main():
     device = torch.device(args.device)
 
     lines = ["# Times against PyTorch", "", *machine(device), ""]
-    lines += ["| | ours, µs | PyTorch, µs | ratio |", "|---|---:|---:|---:|"]
     print("\n".join(lines))
-    for name, make in benchmarks(device):
-        if args.filter not in name:
-            continue
-        ours, theirs = measure(make(mt), make(torch), args.repeats, device)
-        row = f"| {name} | {1e6 * ours:.1f} | {1e6 * theirs:.1f} | {ours / theirs:.2f} |"
-        print(row, flush=True)
-        lines.append(row)
+    for threads in (1, 2) if device.type == "cpu" else (torch.get_num_threads(),):
+        torch.set_num_threads(threads)
+        head = ["", f"| {threads} threads | ours, µs | PyTorch, µs | PyTorch / ours |"]
+        head += ["|---|---:|---:|---:|"]
+        print("\n".join(head))
+        lines += head
+        for name, make in benchmarks(device):
+            if args.filter not in name:
+                continue
+            ours, theirs = measure(make(mt), make(torch), args.repeats, device)
+            row = f"| {name} | {1e6 * ours:.1f} | {1e6 * theirs:.1f} | {theirs / ours:.2f} |"
+            print(row, flush=True)
+            lines.append(row)
     if not args.filter:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{args.device}.md").write_text("\n".join(lines) + "\n")
