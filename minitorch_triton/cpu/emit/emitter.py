@@ -58,10 +58,16 @@ class Address:
 
 
 class Emitter:
-    """Writes the C body of one kernel."""
+    """Writes the C body of one kernel.
 
-    def __init__(self, function: Function):
+    ``aliasing``: any of its pointers may be the same tensor. Otherwise ``apart`` collects the
+    pairs that must not be.
+    """
+
+    def __init__(self, function: Function, aliasing: bool = False):
         self.function = function
+        self.aliasing = aliasing
+        self.apart: set[frozenset[Value]] = set()
         self.frames: list[Frame] = []
         self.depths: dict[str, int] = {}
         self.extents: dict[str, int] = {}
@@ -458,8 +464,11 @@ class Emitter:
         self.current = block
         for op in block.ops:
             self.homes[op] = self.depth
-        plan = plan_block(block, self.carried, assigned or {}, set(self.arrays))
+        arguments = self.function.arguments
+        memory = set(self.arrays)
+        plan = plan_block(block, self.carried, assigned or {}, memory, arguments, self.aliasing)
         self.plans.append(plan)
+        self.apart |= plan.apart
         self.allocate(plan)
         for step in plan.steps:
             if isinstance(step, ScalarStep):

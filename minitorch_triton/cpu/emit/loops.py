@@ -254,7 +254,10 @@ def needs_rest(em: Emitter, group: Group, stage: Stage, task: Task, conditions) 
 def reader_has_rest(em: Emitter, group: Group, reader: Stage, kept: Task, conditions) -> bool:
     """True where ``reader`` reads elements of a kept row at which some condition does not hold."""
     readers = [task for task in reader.tasks if kept.target in task.reads]
-    if not readers or kept in reader.tasks:
+    if kept in reader.tasks:
+        changes = any(task.op and task.op.name in analysis.WRITES for task in reader.tasks)
+        return changes and any(needs_rest(em, group, reader, t, conditions) for t in readers)
+    if not readers:
         return False
     if reader.extent is None:
         return True
