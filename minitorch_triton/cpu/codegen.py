@@ -25,6 +25,7 @@ _PRELUDE = """\
 #include "mt_math.h"
 #define MT_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MT_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MT_OPAQUE(x) __asm__("" : "+r"(x))
 #define MT_COLD __attribute__((cold, noinline))
 #define MT_SWAP(a, b) do { __typeof__(a) other = (a); (a) = (b); (b) = other; } while (0)
 """
