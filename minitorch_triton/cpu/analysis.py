@@ -94,7 +94,9 @@ def same_offsets(a: Value, b: Value) -> bool:
     """True where two pointers are equal but for the scalars that they are offsets from."""
     while a is not b:
         x, y = a.op, b.op
-        followed = [op is not None and (op.name == "tt.addptr" or op.name in VIEWS) for op in (x, y)]
+        followed = [
+            op is not None and (op.name == "tt.addptr" or op.name in VIEWS) for op in (x, y)
+        ]
         if not any(followed):
             roots = not isinstance(a.type, Tensor) and not isinstance(b.type, Tensor)
             return roots and a.element.pointee.bits == b.element.pointee.bits
