@@ -90,6 +90,54 @@ def root(pointer: Value, outer: dict[Value, Value]) -> Value | None:
             return pointer
 
 
+def same_offsets(a: Value, b: Value) -> bool:
+    """True where two pointers are equal but for the scalars that they are offsets from."""
+    while a is not b:
+        x, y = a.op, b.op
+        followed = [
+            op is not None and (op.name == "tt.addptr" or op.name in VIEWS) for op in (x, y)
+        ]
+        if not any(followed):
+            roots = not isinstance(a.type, Tensor) and not isinstance(b.type, Tensor)
+            return roots and a.element.pointee.bits == b.element.pointee.bits
+        if not all(followed) or a.shape != b.shape:
+            return False
+        if (x.name, x.operands[1:], x.attributes) != (y.name, y.operands[1:], y.attributes):
+            return False
+        a, b = x.operands[0], y.operands[0]
+    return True
+
+
+def are_distinct(pointers: Value, outer: dict[Value, Value]) -> bool:
+    """True where no two elements of a block of pointers point to the same place, strides taken
+    not to be 0: sums and products of ranges and scalars that differ along every dimension."""
+    long = {d for d, extent in enumerate(pointers.shape) if extent > 1}
+    return bool(long) and long <= _dimensions(pointers, outer)
+
+
+def _dimensions(value: Value, outer: dict[Value, Value]) -> set[int]:
+    """The dimensions along which an index differs from element to element."""
+    value = outer.get(value, value)
+    op = value.op
+    if op is None or not isinstance(value.type, Tensor):
+        return set()
+    if op.name == "tt.make_range":
+        return {0}
+    if op.name in _INJECTIVE:
+        return set().union(*(_dimensions(operand, outer) for operand in op.operands))
+    if op.name not in ("tt.broadcast", "tt.expand_dims", "tt.trans"):
+        return set()
+    source = _dimensions(op.operands[0], outer)
+    if op.name == "tt.expand_dims":
+        return {d + (d >= op.attributes["axis"]) for d in source}
+    if op.name == "tt.trans":
+        return {d for d, old in enumerate(op.attributes["order"]) if old in source}
+    return source
+
+
+_INJECTIVE = {"tt.addptr", "tt.bitcast", "arith.addi", "arith.subi", "arith.muli", "arith.extsi"}
+
+
 def used_from_outside(op: Op) -> list[Value]:
     """Values that the regions of ``op`` use and that are defined outside it, in order of use."""
     inside: set[Value] = set()

@@ -25,6 +25,8 @@ _PRELUDE = """\
 #include "mt_math.h"
 #define MT_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MT_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MT_OPAQUE(x) __asm__("" : "+r"(x))
+#define MT_COLD __attribute__((cold, noinline))
 #define MT_SWAP(a, b) do { __typeof__(a) other = (a); (a) = (b); (b) = other; } while (0)
 """
 
@@ -49,10 +51,24 @@ def compile_to_c(ttir: str) -> CSource:
         raise UnsupportedOperation("a device function that was not inlined")
     (kernel,) = kernels
     em = Emitter(kernel)
-    return CSource(_file(em, kernel), kernel.name, tuple(em.plans))
+    lines = _body(em, kernel)
+    functions, emitters = [], [em]
+    if em.apart:
+        general = Emitter(kernel, aliasing=True)
+        emitters.append(general)
+        functions.append(_function("MT_COLD ", "body_of_same_tensors", _body(general, kernel)))
+        lines.insert(0, f"if ({_same_tensors(em, kernel)}) return body_of_same_tensors(L);")
+    functions.append(_function("", "body", lines))
+    return CSource(_file(emitters, kernel, functions), kernel.name, tuple(em.plans))
 
 
-def _file(em: Emitter, kernel: Function) -> str:
+def _same_tensors(em: Emitter, kernel: Function) -> str:
+    """A test in C whether pointers are equal that ``body`` takes to be different tensors."""
+    pairs = sorted(sorted(kernel.arguments.index(v) for v in pair) for pair in em.apart)
+    return " || ".join(f"L->args[{a}] == L->args[{b}]" for a, b in pairs)
+
+
+def _body(em: Emitter, kernel: Function) -> list[str]:
     em.push()
     for number, argument in enumerate(kernel.arguments):
         name = em.fresh(argument.name)
@@ -60,20 +76,29 @@ def _file(em: Emitter, kernel: Function) -> str:
         em.line(f"{_declaration(argument.element, name)} = {_argument(argument.element, number)};")
     emit_function_body(em, kernel.blocks)
     lines = em.pop()
-    memory = [_allocation(*array) for array in em.scratch]
-    body = "\n".join(f"    {line}" for line in memory + lines)
+    return [_allocation(*array) for array in em.scratch] + lines
+
+
+def _function(qualifier: str, name: str, lines: list[str]) -> str:
+    body = "\n".join(f"    {line}" for line in lines)
+    return f"static {qualifier}void {name}(mt_launch *L) {{\n{body}\n}}\n"
+
+
+def _file(emitters: list[Emitter], kernel: Function, functions: list[str]) -> str:
+    products = set().union(*(em.products for em in emitters))
+    body = "\n".join(functions)
     where = f"/* {kernel.name}, {kernel.location} */\n" if kernel.location else ""
     return (
-        f"{where}{_PRELUDE}{_products(em)}\nstatic void body(mt_launch *L) {{\n{body}\n}}\n\n"
+        f"{where}{_PRELUDE}{_products(products)}\n{body}\n"
         "#define MT_PROGRAM_COST 0\nMT_ENTRY(body)\n"
     )
 
 
-def _products(em: Emitter) -> str:
+def _products(kinds: set[str]) -> str:
     """Includes the micro-kernels that the kernel uses."""
-    if not em.products:
+    if not kinds:
         return ""
-    defines = "".join(f"#define MT_GEMM_{kind.upper()}\n" for kind in sorted(em.products))
+    defines = "".join(f"#define MT_GEMM_{kind.upper()}\n" for kind in sorted(kinds))
     return f'{defines}#include "mt_gemm.h"\n'
 
 

@@ -17,6 +17,7 @@ blocks those are turns out while planning, so planning is repeated until nothing
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from . import analysis
@@ -94,10 +95,12 @@ Step = ScalarStep | WholeStep | Group
 @dataclass
 class Plan:
     """Steps of one block; ``arrays`` are the blocks that live in memory, and whether only one
-    row of each is needed at a time."""
+    row of each is needed at a time. ``apart`` are the pairs of the kernel's pointers that must not
+    be the same tensor for the plan to be right."""
 
     steps: list[Step]
     arrays: dict[Value, bool]
+    apart: set[frozenset[Value]] = field(default_factory=set)
 
 
 def plan_block(
@@ -105,16 +108,19 @@ def plan_block(
     carried: dict[Value, Value],
     assigned: dict[Value, list[Value]],
     memory: set[Value],
+    arguments: Container[Value] | None = None,
+    aliasing: bool = False,
 ) -> Plan:
     """Plans a block.
 
     ``carried`` maps what enclosing loops advance to its initial value; ``assigned`` maps operands
     of the terminator to the arrays they go to; ``memory`` are the blocks that are in memory when
-    this one starts.
+    this one starts. With ``aliasing`` any two pointers may be the same tensor, else ``arguments``
+    (None: whatever no operation computes) are taken to be different ones.
     """
     keep: set[Value] = set()
     while True:
-        planner = _Planner(block, carried, assigned, keep, memory)
+        planner = _Planner(block, carried, assigned, keep, memory, arguments, aliasing)
         plan = planner.run()
         if not planner.missing:
             return plan
@@ -129,17 +135,21 @@ def reversed_rows(task: Task) -> bool:
 
 
 class _Planner:
-    def __init__(self, block, carried, assigned, keep, memory):
+    def __init__(self, block, carried, assigned, keep, memory, arguments, aliasing):
         self.block = block
         self.memory = memory
         self.carried = carried
         self.assigned = assigned
         self.keep = keep
+        self.arguments = arguments
+        self.aliasing = aliasing
+        self.apart: set[frozenset[Value]] = set()
         self.missing: set[Value] = set()
         self.steps: list[Step] = []
         self.group: Group | None = None
         self.position = {op: n for n, op in enumerate(block.ops)}
         self.writes: list[tuple[Op, int]] = []
+        self.indices: dict[Op, Index] = {}  # of the tasks that write
         # Where each block in memory is produced: its group, stage and the index it is stored at.
         self.produced: dict[Value, tuple[Group | None, Stage | None, Index | None]] = {}
         self.row_only: dict[Value, bool] = {}
@@ -149,7 +159,19 @@ class _Planner:
     def run(self) -> Plan:
         for op in self.block.ops:
             self.visit(op)
-        return Plan(self.steps, self.row_only)
+        groups = [step for step in self.steps if isinstance(step, Group)]
+        local = {value for group in groups for value in self.local_blocks(group)}
+        arrays = {v: row_only for v, row_only in self.row_only.items() if v not in local}
+        return Plan(self.steps, arrays, self.apart)
+
+    def local_blocks(self, group: Group) -> Iterator[Value]:
+        """Kept blocks each element of which is used only in the loop that computes it."""
+        for stage in group.stages:
+            for task in stage.tasks:
+                kept = task.op is None and task.target is task.value and self.row_only[task.value]
+                others = [t for s in group.stages if s is not stage for t in s.tasks]
+                if kept and not any(task.value in other.reads for other in others):
+                    yield task.value
 
     # One operation
 
@@ -313,6 +335,8 @@ class _Planner:
         if stage not in self.group.stages:
             self.group.stages.append(stage)
         stage.tasks.append(task)
+        if task.op and task.op.name in analysis.WRITES:
+            self.indices[task.op] = task.index
         for value in task.operands:
             self.trace(task, value, task.index, stage, self.group)
         results = task.op.results if task.op else [task.target]
@@ -361,27 +385,26 @@ class _Planner:
             if value.op and value.op.name == "tt.load":
                 loads.append((value.op, index))
             pending += self.operands_at(value, index, extents)
-        if task.op and task.op.name in analysis.WRITES and self.disturbs_loads(task.op):
+        if task.op and task.op.name in analysis.WRITES and self.disturbs_loads(task):
             if self.group.outer:
                 return "group"
             answer = "stage"
         own = [(w, p) for w, p in self.writes if self.of_group(w)]
         for write, position in own:
-            aliasing = [ld for ld, _ in loads if self.may_alias(ld, write)]
-            if any(self.position.get(ld, -1) > position for ld in aliasing):
-                return "group"
-            other = task.op and task.op.operands[0] is not write.operands[0]
-            if other and task.op.name in analysis.WRITES and self.same_root(task.op, write):
+            accesses = [(ld, i) for ld, i in loads if self.position.get(ld, -1) > position]
+            if task.op and task.op.name in analysis.WRITES:
+                accesses.append((task.op, task.index))
+            if any(self.conflict(op, i, write, self.indices[write]) for op, i in accesses):
                 return "group"
         return answer
 
-    def disturbs_loads(self, write: Op) -> bool:
+    def disturbs_loads(self, write: Task) -> bool:
         """True where the open group loads other elements of the memory that ``write`` changes."""
         return any(
-            load.operands[0] is not write.operands[0] and self.may_alias(load, write)
+            self.conflict(load, index, write.op, write.index)
             for stage in self.group.stages
             for task in stage.tasks
-            for load, _ in task.loads
+            for load, index in task.loads
         )
 
     def elementwise(self, value: Value, index: Index) -> bool:
@@ -456,7 +479,7 @@ class _Planner:
                 continue
             if op.name == "tt.load":
                 task.loads[op, index] = None
-                if op in self.position and self.overwritten(op, task, inside):
+                if op in self.position and self.overwritten(op, index, task, inside):
                     self.require(value)
                     continue
             pending += self.operands_at(value, index, extents)
@@ -492,22 +515,40 @@ class _Planner:
 
     # Memory
 
-    def overwritten(self, load: Op, task: Task, inside) -> bool:
+    def overwritten(self, load: Op, index: Index, task: Task, inside) -> bool:
         """True where memory that ``load`` reads may change between its place and the task."""
         start = self.position[load]
         writes = [w for w, p in self.writes if start < p < task.position] + list(inside)
-        if (
-            task.op
-            and task.op.name in analysis.WRITES
-            and load.operands[0] is not task.op.operands[0]
-        ):
-            writes.append(task.op)
-        return any(self.may_alias(load, write) for write in writes)
+        if any(self.may_alias(load, write) for write in writes):
+            return True
+        writing = task.op and task.op.name in analysis.WRITES
+        return bool(writing) and self.conflict(load, index, task.op, task.index)
 
-    def may_alias(self, load: Op, write: Op) -> bool:
-        mine, theirs = (analysis.root(op.operands[0], self.carried) for op in (load, write))
-        return mine is theirs or mine is None or theirs is None or write.name in analysis.ATOMICS
+    def conflict(self, op: Op, index: Index, write: Op, write_index: Index) -> bool:
+        """True where what ``op`` reads or writes at ``index`` may be memory that ``write`` changes
+        for another element of its block than that at ``write_index``."""
+        atomic = write.name in analysis.ATOMICS
+        if index == write_index and self.same_places(op, write) and not atomic:
+            return False
+        return self.may_alias(op, write)
 
-    def same_root(self, a: Op, b: Op) -> bool:
+    def same_places(self, a: Op, b: Op) -> bool:
+        """True where each element of one operation has its place, for both the same if their
+        tensors are the same."""
+        mine, theirs = a.operands[0], b.operands[0]
+        return analysis.same_offsets(mine, theirs) and analysis.are_distinct(theirs, self.carried)
+
+    def may_alias(self, a: Op, b: Op) -> bool:
+        """True where two operations may touch the same memory."""
         mine, theirs = (analysis.root(op.operands[0], self.carried) for op in (a, b))
-        return mine is theirs or mine is None or theirs is None
+        if mine is theirs or not self.is_argument(mine) or not self.is_argument(theirs):
+            return True
+        if self.same_places(a, b) or analysis.ATOMICS & {a.name, b.name}:
+            return True  # in place, which is usual; and other threads change what atomics guard
+        self.apart.add(frozenset((mine, theirs)))
+        return self.aliasing
+
+    def is_argument(self, pointer: Value | None) -> bool:
+        if pointer is None or pointer.op is not None:
+            return False
+        return self.arguments is None or pointer in self.arguments

@@ -252,3 +252,46 @@ def test_tensor_descriptors():
     out = torch.zeros(20, 40)
     descriptor_copy[(2, 3)](x, out, 20, 40, BM=16, BN=16)
     assert torch.equal(out, 2 * x)
+
+
+@triton.jit
+def load_where(x, out, m, n, KIND: tl.constexpr, M: tl.constexpr, N: tl.constexpr):
+    i, j = tl.arange(0, M)[:, None], tl.arange(0, N)[None, :]
+    a, b = i < m, j < n
+    if KIND == "nand":
+        mask = ~(a & b)
+    elif KIND == "nor":
+        mask = ~(a | b)
+    elif KIND == "or":
+        mask = (i >= m) | (j >= n)
+    elif KIND == "xor":
+        mask = a ^ b
+    elif KIND == "ne":
+        mask = a != b
+    elif KIND == "eq":
+        mask = a == b
+    elif KIND == "where":
+        mask = tl.where(a, ~b, b)
+    else:
+        mask = ~(a & b & (j > 2))
+    tl.store(out + i * N + j, tl.load(x + i * N + j, mask=mask, other=0.0))
+
+
+MASKS = {
+    "nand": lambda a, b, c: ~(a & b),
+    "nor": lambda a, b, c: ~(a | b),
+    "or": lambda a, b, c: ~a | ~b,
+    "xor": lambda a, b, c: a ^ b,
+    "ne": lambda a, b, c: a != b,
+    "eq": lambda a, b, c: a == b,
+    "where": lambda a, b, c: torch.where(a, ~b, b),
+    "three": lambda a, b, c: ~(a & b & c),
+}
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_masks_of_rows_and_columns_in_any_combination(kind):
+    x, out = torch.randn(4, 16), torch.zeros(4, 16)
+    load_where[(1,)](x, out, 3, 13, KIND=kind, M=4, N=16)
+    i, j = torch.arange(4)[:, None], torch.arange(16)[None, :]
+    assert torch.equal(out, torch.where(MASKS[kind](i < 3, j < 13, j > 2), x, 0.0))

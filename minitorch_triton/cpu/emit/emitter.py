@@ -28,14 +28,15 @@ _LARGEST_INDEX_FACTOR = 1 << 20
 class Frame:
     """One C block being written.
 
-    ``variable`` is its loop variable; ``known`` are the conditions that hold throughout the
-    frame, ``refuted`` sets of conditions of which at least one does not.
+    ``known`` are the conditions that hold throughout the frame, ``refuted`` those of which at
+    least one does not; ``inner`` tells the body of an innermost loop.
     """
 
     lines: list[str] = field(default_factory=list)
     memo: dict = field(default_factory=dict)
     known: frozenset = frozenset()
     refuted: frozenset | None = None
+    inner: bool = False
 
 
 @dataclass
@@ -58,10 +59,16 @@ class Address:
 
 
 class Emitter:
-    """Writes the C body of one kernel."""
+    """Writes the C body of one kernel.
 
-    def __init__(self, function: Function):
+    ``aliasing``: any of its pointers may be the same tensor. Otherwise ``apart`` collects the
+    pairs that must not be.
+    """
+
+    def __init__(self, function: Function, aliasing: bool = False):
         self.function = function
+        self.aliasing = aliasing
+        self.apart: set[frozenset[Value]] = set()
         self.frames: list[Frame] = []
         self.depths: dict[str, int] = {}
         self.extents: dict[str, int] = {}
@@ -90,8 +97,13 @@ class Emitter:
     def depth(self) -> int:
         return len(self.frames) - 1
 
-    def push(self, known: frozenset = frozenset(), refuted: frozenset | None = None) -> Frame:
-        frame = Frame(known=known, refuted=refuted)
+    def push(
+        self,
+        known: frozenset = frozenset(),
+        refuted: frozenset | None = None,
+        inner: bool = False,
+    ) -> Frame:
+        frame = Frame(known=known, refuted=refuted, inner=inner)
         self.frames.append(frame)
         return frame
 
@@ -138,8 +150,15 @@ class Emitter:
         return memo[key]
 
     def define(self, hint: str, type_: str, text: str, depth: int) -> str:
-        """Declares a C constant in the given frame."""
+        """Declares a C constant in the given frame.
+
+        How a truth value was computed is hidden from the loops inside the frame: gcc 12 vectorises
+        the mask of a load wrongly where it combines such a comparison with others.
+        """
         name = self.fresh(hint, depth)
+        if type_ == "bool" and not any(frame.inner for frame in self.frames[: depth + 1]):
+            self.line(f"bool {name} = {text}; MT_OPAQUE({name});", depth)
+            return name
         pointer = type_.endswith("*")
         declaration = f"{type_}const {name}" if pointer else f"const {type_} {name}"
         self.line(f"{declaration} = {text};", depth)
@@ -458,8 +477,11 @@ class Emitter:
         self.current = block
         for op in block.ops:
             self.homes[op] = self.depth
-        plan = plan_block(block, self.carried, assigned or {}, set(self.arrays))
+        arguments = self.function.arguments
+        memory = set(self.arrays)
+        plan = plan_block(block, self.carried, assigned or {}, memory, arguments, self.aliasing)
         self.plans.append(plan)
+        self.apart |= plan.apart
         self.allocate(plan)
         for step in plan.steps:
             if isinstance(step, ScalarStep):

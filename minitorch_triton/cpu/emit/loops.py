@@ -97,7 +97,7 @@ def has_order(stage: Stage) -> bool:
 
 
 def ordered_loop(em: Emitter, stage: Stage, accumulators) -> None:
-    em.push()
+    em.push(inner=True)
     for task in stage.tasks:
         run_task(em, task, accumulators.get(task))
     lines = em.pop()
@@ -115,7 +115,7 @@ def split_loop(em: Emitter, group: Group, stage: Stage, accumulators: dict[Task,
     if accumulators:
         lanes_loop(em, stage, accumulators, conditions, low, high)
     else:
-        em.push(conditions)
+        em.push(conditions, inner=True)
         for task in stage.tasks:
             run_task(em, task, None)
         lines = em.pop()
@@ -133,7 +133,7 @@ def rest_loop(em, tasks, accumulators, conditions, low, high, extent) -> None:
     """The elements for which some condition does not hold: before ``low`` and from ``high`` on."""
     first = high if low == "0" else em.local("first", "int", f"{low} > 0 ? 0 : {high}")
     step = "++j" if low == "0" else f"j = j + 1 == {low} ? {high} : j + 1"
-    em.push(refuted=conditions)
+    em.push(refuted=conditions, inner=True)
     in_lanes = False
     for task in tasks:
         if task in accumulators:
@@ -151,7 +151,7 @@ def rest_loop(em, tasks, accumulators, conditions, low, high, extent) -> None:
 def lanes_loop(em, stage, accumulators, conditions, low, high) -> None:
     """Blocks of as many elements as there are lanes, each added to an accumulator of its own."""
     lanes = next(iter(accumulators.values())).count
-    em.push(conditions)
+    em.push(conditions, inner=True)
     for task in stage.tasks:
         run_task(em, task, accumulators.get(task))
     lines = ["const int64_t j = b + k;", *em.pop()]
@@ -254,7 +254,10 @@ def needs_rest(em: Emitter, group: Group, stage: Stage, task: Task, conditions) 
 def reader_has_rest(em: Emitter, group: Group, reader: Stage, kept: Task, conditions) -> bool:
     """True where ``reader`` reads elements of a kept row at which some condition does not hold."""
     readers = [task for task in reader.tasks if kept.target in task.reads]
-    if not readers or kept in reader.tasks:
+    if kept in reader.tasks:
+        changes = any(task.op and task.op.name in analysis.WRITES for task in reader.tasks)
+        return changes and any(needs_rest(em, group, reader, t, conditions) for t in readers)
+    if not readers:
         return False
     if reader.extent is None:
         return True

@@ -466,7 +466,8 @@ MT_FN float mt_pow_f32(float x, float y) {
     MT_FN float mt_##name##_f32(float x, float y) { return __builtin_##name##f(x, y); }          \
     MT_LIBM2_F64_(name)
 
-MT_LIBM1_F64_(exp10)
+/* No built-in function of clang. */
+MT_FN double mt_exp10_f64(double x) { return __builtin_pow(10.0, x); }
 MT_LIBM1_F64_(log2)
 MT_LIBM1_F64_(log10)
 MT_LIBM1_F64_(log1p)

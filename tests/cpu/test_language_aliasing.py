@@ -1,0 +1,140 @@
+"""The same tensor as several arguments: each operation ends before the next one begins."""
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def normalise_and_copy(x, y, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    v = tl.load(x + i, mask=i < n, other=0.0)
+    c = tl.where(i < n, v - tl.sum(v) / n, 0.0)
+    tl.store(y + i, c / tl.sum(c * c), mask=i < n)
+    tl.store(y + n + i, v, mask=i < n)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_block_is_what_it_was_when_it_was_loaded(in_place):
+    x = torch.randn(80)
+    v = x[:40].clone()
+    out = x if in_place else torch.empty(80)
+    normalise_and_copy[(1,)](x, out, 40, BLOCK=64)
+    c = v - v.mean()
+    torch.testing.assert_close(out, torch.cat([c / (c * c).sum(), v]))
+
+
+@triton.jit
+def transpose(x, y, N: tl.constexpr):
+    i, j = tl.arange(0, N)[:, None], tl.arange(0, N)[None, :]
+    tl.store(y + i * N + j, tl.trans(tl.load(x + i * N + j)))
+
+
+@triton.jit
+def reverse(x, y, N: tl.constexpr):
+    i = tl.arange(0, N)
+    tl.store(y + N - 1 - i, tl.load(x + i))
+
+
+@triton.jit
+def add_first_row(x, y, N: tl.constexpr):
+    i, j = tl.arange(0, N)[:, None], tl.arange(0, N)[None, :]
+    tl.store(y + i * N + j, tl.load(x + i * N + j) + tl.load(x + j))
+
+
+@triton.jit
+def square(x, y, N: tl.constexpr):
+    i, j = tl.arange(0, N)[:, None], tl.arange(0, N)[None, :]
+    v = tl.load(x + i * N + j)
+    tl.store(y + i * N + j, tl.dot(v, v))
+
+
+@triton.jit
+def square_loop(x, y, n, N: tl.constexpr):
+    i, j = tl.arange(0, N)[:, None], tl.arange(0, 16)[None, :]
+    sum = tl.zeros((N, N), tl.float32)
+    for k in range(0, n, 16):
+        left = tl.load(x + i * N + k + j)
+        right = tl.load(x + (k + tl.arange(0, 16)[:, None]) * N + tl.arange(0, N)[None, :])
+        sum = tl.dot(left, right, sum)
+    tl.store(y + i * N + tl.arange(0, N)[None, :], sum)
+
+
+CASES = {
+    transpose: lambda x: x.T,
+    reverse: lambda x: x.flatten().flip(0),
+    add_first_row: lambda x: x + x[0],
+    square: lambda x: x @ x,
+}
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("kernel", CASES, ids=lambda kernel: kernel.__name__)
+def test_in_place(kernel, in_place):
+    x = torch.randn(32, 32)
+    if kernel is reverse:
+        x = x[0].clone()
+    expected = CASES[kernel](x).clone()
+    out = x if in_place else torch.empty_like(x)
+    kernel[(1,)](x, out, N=32)
+    torch.testing.assert_close(out, expected)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_product_in_place(in_place):
+    x = torch.randn(32, 32)
+    expected = x @ x
+    out = x if in_place else torch.empty_like(x)
+    square_loop[(1,)](x, out, 32, N=32)
+    torch.testing.assert_close(out, expected)
+
+
+@triton.jit
+def increment_listed(x, indices, N: tl.constexpr):
+    places = x + tl.load(indices + tl.arange(0, N))
+    tl.store(places, tl.load(places) + 1)
+
+
+def test_places_that_occur_twice_are_loaded_before_the_store():
+    x = torch.zeros(4)
+    increment_listed[(1,)](x, torch.tensor([0, 1, 1, 3, 1, 0, 3, 1]), N=8)
+    assert x.tolist() == [1, 1, 0, 1]
+
+
+@triton.jit
+def scale_in_rows(x, bias, out, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * n + tl.arange(0, BLOCK)
+    mask = tl.arange(0, BLOCK) < n
+    v = tl.load(x + i, mask=mask)
+    tl.store(out + i, v * tl.sum(tl.where(mask, v, 0.0)), mask=mask)
+
+
+def test_a_kernel_of_one_place_per_element_has_one_variant():
+    x = torch.randn(3, 20)
+    expected = x * x.sum(1, keepdim=True)
+    compiled = scale_in_rows[(3,)](x, x, x, 20, BLOCK=32)
+    torch.testing.assert_close(x, expected)
+    assert "same_tensors" not in compiled.asm["c"]
+
+
+@triton.jit
+def add_and_normalise(x, residual, sum, out, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * n + tl.arange(0, BLOCK)
+    mask = tl.arange(0, BLOCK) < n
+    s = tl.load(x + i, mask=mask, other=0.0) + tl.load(residual + i, mask=mask, other=0.0)
+    tl.store(sum + i, s, mask=mask)
+    tl.store(out + i, s * tl.rsqrt(tl.sum(s * s) / n), mask=mask)
+
+
+@pytest.mark.parametrize("target", ["new", "x", "residual"])
+def test_a_sum_that_overwrites_an_operand_before_it_is_normalised(target):
+    x, residual = torch.randn(3, 200), torch.randn(3, 200)
+    s = x + residual
+    expected = s * s.square().mean(1, keepdim=True).rsqrt()
+    total = {"new": torch.empty_like(x), "x": x, "residual": residual}[target]
+    out = torch.empty_like(x)
+    compiled = add_and_normalise[(3,)](x, residual, total, out, 200, BLOCK=256)
+    torch.testing.assert_close(total, s)
+    torch.testing.assert_close(out, expected)
+    assert "same_tensors" not in compiled.asm["c"]
