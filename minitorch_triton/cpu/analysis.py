@@ -131,7 +131,8 @@ def _dimensions(value: Value, outer: dict[Value, Value]) -> set[int]:
     if op.name == "tt.expand_dims":
         return {d + (d >= op.attributes["axis"]) for d in source}
     if op.name == "tt.trans":
-        return {d for d, old in enumerate(op.attributes["order"]) if old in source}
+        order: list[int] = op.attributes["order"]
+        return {d for d, old in enumerate(order) if old in source}
     return source
 
 
