@@ -27,6 +27,8 @@ ALLOWED = {
     "aten::view.dtype",
     "aten::detach",
     "aten::alias",
+    "aten::lift_fresh",  # a NumPy array's memory as a tensor: an optimizer's table of addresses
+    "aten::promote_types",  # of two dtypes, not of data
     "aten::_local_scalar_dense",  # x.item(): one number to the host
 }
 """Operations of PyTorch that get memory or look at it; none of them computes."""

@@ -147,7 +147,7 @@ def test_pytorch_reads_the_checkpoint(trained):
     ("arguments", "message"),
     [
         (["--data", "nowhere"], "mnist_mlp: found neither train-images"),
-        (["--resume"], "mnist_mlp: .*No such file or directory: .*checkpoint.pt"),
+        (["--resume"], "mnist_mlp: there is no checkpoint .*checkpoint.pt"),
         (["--download"], "--download needs --data"),
         (["--epochs", "some"], "argument --epochs: invalid int value: 'some'"),
     ],
