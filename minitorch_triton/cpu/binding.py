@@ -8,6 +8,7 @@ for the usual call, faster; `prepare` does it once for many calls.
 from __future__ import annotations
 
 import inspect
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -170,7 +171,13 @@ def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) 
     """
 
     def attempt() -> Any:
-        compiled = kernel._do_compile(key, signature, DEVICE, constexprs, options, attrs, warmup)
+        try:
+            compiled = kernel._do_compile(
+                key, signature, DEVICE, constexprs, options, attrs, warmup
+            )
+        except CACHE_ERRORS as error:
+            _let_go_of_unfinished_kernels(error)
+            raise
         if isinstance(compiled, CompiledKernel):
             attach(compiled)
         return compiled
@@ -193,6 +200,17 @@ def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) 
         RuntimeWarning, stacklevel=2,
     )  # fmt: skip
     return compiled
+
+
+def _let_go_of_unfinished_kernels(error: BaseException) -> None:
+    """Give a kernel whose constructor failed the attribute that `CompiledKernel.__del__` reads.
+
+    Without it Triton 3.9 raises again when Python collects the object, at any later moment.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        unfinished = frame.f_locals.get("self")
+        if isinstance(unfinished, CompiledKernel):
+            unfinished.module = None
 
 
 def check_devices(kernel: JITFunction, bound_args: dict[str, Any]) -> None:
