@@ -97,7 +97,8 @@ def _type_key(arg: Any) -> Any:
 
 
 def _prepare(kernel: Any, args: Sequence, constexprs: dict[str, Any]) -> Any:
-    key = (kernel, *map(_type_key, args), *constexprs.values())
+    # The function: Triton works out its own hash of a kernel anew each time.
+    key = (kernel.fn, *map(_type_key, args), *constexprs.values())
     prepared = _prepared.get(key)
     if prepared is None:
         if INTERPRETED:

@@ -88,71 +88,71 @@ def empty_as(form: Layout) -> Tensor:
 class Plan:
     """One op for one set of layouts: what to allocate, what to launch, what to return.
 
-    Addresses are numbered: the arguments come first, then the allocations.
+    It is kept as the source of one straight-line function, because a loop over the recorded steps
+    would cost more than the launches. In the source ``a0, a1, ...`` are the arguments, ``s0, ...``
+    the allocated storages, and ``c0, ...`` constants that are no integers.
+
+    Attributes:
+        source: of the function.
+        replay: the function; it takes arguments of the layouts that were recorded.
     """
 
-    __slots__ = ("bins", "launches", "outputs")
+    __slots__ = ("_constants", "_names", "replay", "source")
 
     def __init__(self, args: Sequence, storages: list[Storage], launches: list, results: Sequence):
-        self.bins = [storage.bin for storage in storages]
-        slots = {}
+        self._constants: dict[str, Any] = {}
+        # The variable for an argument or a storage, and the address that it had when recorded.
+        self._names: dict[int, tuple[str, int]] = {}
         for number, arg in enumerate(args):
             if isinstance(arg, Tensor):
-                slots[id(arg.storage)] = number, arg.address
-        for number, storage in enumerate(storages, len(args)):
-            slots[id(storage)] = number, storage.address
-        numbers = {id(arg): number for number, arg in enumerate(args) if isinstance(arg, Number)}
-        self.launches = []
+                self._names[id(arg.storage)] = f"a{number}", arg.address
+            elif isinstance(arg, Number):
+                self._names[id(arg)] = f"a{number}", 0
+        for number, storage in enumerate(storages):
+            self._names[id(storage)] = f"s{number}", storage.address
+        lines = [f"[{', '.join(f'a{number}' for number in range(len(args)))}] = args"]
+        for number, storage in enumerate(storages):
+            lines.append(f"s{number} = Storage.take({self._constant(storage.bin)})")
         for prepared, grid, values in launches:
-            addresses = []
-            for position, value in enumerate(values):
-                if isinstance(value, Tensor):
-                    slot, base = slots[id(value.storage)]
-                    addresses.append((position, slot, value.address - base))
-                elif id(value) in numbers:
-                    addresses.append((position, numbers[id(value)], 0))
-            template = [0 if isinstance(value, Tensor) else value for value in values]
-            self.launches.append((prepared, grid, template, addresses))
-        self.outputs: list[tuple[int, Layout | None, int] | None] = []
-        for result in results:
-            if result is None:
-                self.outputs.append(None)
-                continue
-            slot = slots[id(result.storage)][0]
-            same = slot < len(args) and result.layout is args[slot].layout
-            form = None if same and result.offset == args[slot].offset else result.layout
-            base = args[slot].offset if slot < len(args) else 0
-            self.outputs.append((slot, form, result.offset - base))
+            listed = ", ".join(map(self._number, values))
+            lines.append(f"start({self._constant(prepared)}, {grid}, [{listed}])")
+        lines.append(f"return [{', '.join(self._output(result, args) for result in results)}]")
+        # Launches are looked up when they happen, so that a test can replace them.
+        lines.insert(0, "start = launching.start")
+        self.source = "\n    ".join(["def replay(args):", *lines])
+        namespace = {
+            "Storage": Storage, "Tensor": Tensor, "launching": launching, **self._constants
+        }  # fmt: skip
+        exec(self.source, namespace)
+        self.replay: Callable[[Sequence], list] = namespace["replay"]
 
-    def replay(self, args: Sequence) -> list:
-        """Run the plan on arguments of the layouts that it was recorded with."""
-        addresses = []
-        for arg in args:
-            addresses.append(arg.address if isinstance(arg, Tensor) else arg)
-        storages = []
-        for free in self.bins:
-            storage = Storage.take(free)
-            storages.append(storage)
-            addresses.append(storage.address)
-        start = launching.start
-        for prepared, grid, template, substitutions in self.launches:
-            values = template.copy()
-            for position, slot, delta in substitutions:
-                values[position] = addresses[slot] + delta
-            start(prepared, grid, values)
-        results: list = []
-        for output in self.outputs:
-            if output is None:
-                results.append(None)
-                continue
-            slot, form, offset = output
-            if slot >= len(args):
-                results.append(Tensor(storages[slot - len(args)], form, offset))
-            elif form is None:
-                results.append(args[slot])
-            else:
-                results.append(Tensor(args[slot].storage, form, args[slot].offset + offset))
-        return results
+    def _constant(self, value: Any) -> str:
+        if type(value) is int:
+            return str(value)
+        name = f"c{len(self._constants)}"
+        self._constants[name] = value
+        return name
+
+    def _number(self, value: Any) -> str:
+        """What a launch gets for one value: an address, a Number among the arguments, a constant."""
+        if isinstance(value, Tensor):
+            name, address = self._names[id(value.storage)]
+            delta = value.address - address
+            return f"{name}.address + {delta}" if delta else f"{name}.address"
+        found = self._names.get(id(value)) if isinstance(value, Number) else None
+        return self._constant(value) if found is None else found[0]
+
+    def _output(self, result: Any, args: Sequence) -> str:
+        if result is None:
+            return "None"
+        name, _ = self._names[id(result.storage)]
+        form = self._constant(result.layout)
+        if name.startswith("s"):
+            return f"Tensor({name}, {form}, {result.offset})"
+        arg = args[int(name[1:])]
+        if result.layout is arg.layout and result.offset == arg.offset:
+            return name
+        return f"Tensor({name}.storage, {form}, {name}.offset + {result.offset - arg.offset})"
 
 
 class Planned:
@@ -208,12 +208,14 @@ class Planned:
         if len(self.plans) >= MAX_PLANS:
             self.plans.clear()
         self.plans[key] = plan
-        for number, output in enumerate(plan.outputs):
-            if output is not None and output[0] < len(args):
-                slot, form, offset = output
-                arg = args[slot]
+        owners = {id(arg.storage): n for n, arg in enumerate(stand_ins) if isinstance(arg, Tensor)}
+        for number, result in enumerate(results):
+            owner = None if result is None else owners.get(id(result.storage))
+            if owner is not None:
+                arg = args[owner]
+                same = result.layout is arg.layout and result.offset == arg.offset
                 results[number] = (
-                    arg if form is None else Tensor(arg.storage, form, arg.offset + offset)
+                    arg if same else Tensor(arg.storage, result.layout, result.offset)
                 )
         return results
 
@@ -262,9 +264,10 @@ class OpNode(Node):
         return [results[place] if place < count else None for place in self.places]
 
     def release(self) -> None:
-        if any(isinstance(item, SavedTensor) for item in self.saved or ()):
-            self.saved = None
-            self.args = None
+        for item in self.saved or ():
+            if isinstance(item, SavedTensor):
+                self.saved = self.args = None
+                return
 
 
 class Op:
