@@ -134,7 +134,7 @@ class Plan:
         return name
 
     def _number(self, value: Any) -> str:
-        """What a launch gets for one value: an address, a Number among the arguments, a constant."""
+        """What a launch gets: an address, a number among the arguments, or a constant."""
         if isinstance(value, Tensor):
             name, address = self._names[id(value.storage)]
             delta = value.address - address
@@ -214,9 +214,7 @@ class Planned:
             if owner is not None:
                 arg = args[owner]
                 same = result.layout is arg.layout and result.offset == arg.offset
-                results[number] = (
-                    arg if same else Tensor(arg.storage, result.layout, result.offset)
-                )
+                results[number] = arg if same else Tensor(arg.storage, result.layout, result.offset)
         return results
 
 
