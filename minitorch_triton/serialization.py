@@ -76,13 +76,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 def to_torch(tensor: mt.Tensor) -> torch.Tensor:
-    """Return a leaf tensor of PyTorch that shares memory and agrees in requires_grad."""
-    return tensor.detach().torch().requires_grad_(tensor.requires_grad)
+    """Return a leaf tensor or Parameter of PyTorch that shares memory and requires_grad."""
+    shared = tensor.detach().torch()
+    if isinstance(tensor, mt.nn.Parameter):
+        return torch.nn.Parameter(shared, tensor.requires_grad)
+    return shared.requires_grad_(tensor.requires_grad)
 
 
 def from_torch(tensor: torch.Tensor) -> mt.Tensor:
-    """Return a leaf tensor of ours that shares memory and agrees in requires_grad."""
-    return mt.from_torch(tensor.detach()).requires_grad_(tensor.requires_grad)
+    """Return a leaf tensor or Parameter of ours that shares memory and requires_grad."""
+    shared = mt.from_torch(tensor.detach())
+    if isinstance(tensor, torch.nn.Parameter):
+        return mt.nn.Parameter(shared, tensor.requires_grad)
+    return shared.requires_grad_(tensor.requires_grad)
 
 
 def map_tensors(data: Any, kind: type, convert: Callable[[Any], Any]) -> Any:

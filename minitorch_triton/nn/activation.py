@@ -76,6 +76,13 @@ class Sigmoid(Module):
         return F.sigmoid(input)
 
 
+class LogSigmoid(Module):
+    """:func:`functional.logsigmoid`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.logsigmoid(input)
+
+
 class GELU(Module):
     """:func:`functional.gelu`; ``approximate`` is "none" or "tanh"."""
 

@@ -242,16 +242,6 @@ def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -
     return reduction
 
 
-def _warn_of_sizes(input: Tensor, target: Tensor) -> None:
-    if target.shape != input.shape:
-        warnings.warn(
-            f"Using a target size ({target.size()}) that is different to the input size "
-            f"({input.size()}). This will likely lead to incorrect results due to broadcasting. "
-            "Please ensure they have the same size.",
-            stacklevel=3,
-        )
-
-
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -260,7 +250,6 @@ def mse_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """(input - target)²."""
-    _warn_of_sizes(input, target)
     return ops.mse_loss(input, target, _reduction(size_average, reduce, reduction))
 
 
@@ -272,7 +261,6 @@ def l1_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """abs(input - target)."""
-    _warn_of_sizes(input, target)
     return ops.l1_loss(input, target, _reduction(size_average, reduce, reduction))
 
 
@@ -285,13 +273,28 @@ def smooth_l1_loss(
     beta: float = 1.0,
 ) -> Tensor:
     """0.5 d² / beta where d = abs(input - target) < beta, else d - 0.5 beta."""
-    _warn_of_sizes(input, target)
     reduction = _reduction(size_average, reduce, reduction)
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     if beta == 0.0:
         return ops.l1_loss(input, target, reduction)
     return ops.smooth_l1_loss(input, target, reduction, beta)
+
+
+def huber_loss(
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """0.5 d² where d = abs(input - target) <= delta, else delta (d - 0.5 delta)."""
+    if weight is None:
+        return ops.huber_loss(input, target, _reduction(None, None, reduction), delta)
+    losses = ops.huber_loss(input, target, "none", delta) * weight
+    if reduction == "mean":
+        return losses.sum() / weight.sum()
+    return losses.sum() if _reduction(None, None, reduction) == "sum" else losses
 
 
 def binary_cross_entropy(

@@ -37,7 +37,7 @@ class PointwiseLoss:
                 f"Using a target size ({target.shape}) that is different to the input size "
                 f"({x.shape}). This will likely lead to incorrect results due to broadcasting. "
                 "Please ensure they have the same size.",
-                stacklevel=3,
+                stacklevel=4,
             )
         return op(x, target, *rest)
 

@@ -289,6 +289,7 @@ _LOSSES = [
     *losses("mse_loss", "(x - target)^2", Input(), Input()),
     *losses("l1_loss", "|x - target|", Input(), Input()),
     *losses("smooth_l1_loss", "quadratic below beta, linear above", Input(), Input(), beta=0.5),
+    *losses("huber_loss", "quadratic below delta, linear above", Input(), Input(), delta=0.5),
     *losses("binary_cross_entropy", "of probabilities", PROBABILITY, PROBABILITY),
     *losses("binary_cross_entropy_with_logits", "of logits", Input(), PROBABILITY),
     *losses("kl_div", "target * (log(target) - x)", Input(), PROBABILITY, mean="batchmean"),

@@ -34,6 +34,10 @@ def test_strides_and_gradient_requirement_come_back(tmp_path):
     assert x2.tolist() == x.tolist()
     assert (x2.requires_grad, w2.requires_grad, p2.requires_grad) == (False, True, True)
     assert w2.is_leaf
+    assert type(w2) is mt.Tensor
+    assert type(p2) is nn.Parameter
+    theirs = torch.load(tmp_path / "x.pt", weights_only=True)
+    assert isinstance(theirs[2], torch.nn.Parameter)
 
 
 def test_structures_come_back(tmp_path):

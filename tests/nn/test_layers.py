@@ -58,6 +58,7 @@ LOSSES = [
     ("L1Loss", {"reduction": "sum"}),
     ("SmoothL1Loss", {"beta": 0.5}),
     ("SmoothL1Loss", {"beta": 0.0}),
+    ("HuberLoss", {"delta": 0.5}),
     ("BCELoss", {"weight": True}),
     ("BCEWithLogitsLoss", {"pos_weight": True}),
     ("KLDivLoss", {"reduction": "batchmean"}),
