@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +17,7 @@ from minitorch_triton import ops
 from minitorch_triton.autograd import api
 from minitorch_triton.autograd.inplace import CopySlices, replay
 from minitorch_triton.autograd.modes import no_grad, state
-from minitorch_triton.autograd.node import AccumulateGrad, Node, RemovableHandle
+from minitorch_triton.autograd.node import AccumulateGrad, Node
 from minitorch_triton.ops import (
     comparison,
     creation,
@@ -30,6 +31,7 @@ from minitorch_triton.ops import (
     views,
 )
 from minitorch_triton.storage import Layout, Storage, layout
+from minitorch_triton.utils.hooks import RemovableHandle, register
 
 
 def _reflected(op: Callable) -> Callable:
@@ -95,6 +97,7 @@ class Tensor:
     _view_version = 0
     _post_accumulate_hooks: Mapping[int, Callable] = MappingProxyType({})
     _retains_grad = False
+    _tangent: Tensor | None = None
     __array_priority__ = 1000
 
     def __init__(self, storage: Storage, form: Layout, offset: int):
@@ -342,6 +345,7 @@ class Tensor:
     def linked(self, node: Node, output_nr: int) -> Tensor:
         """This data as an output of ``node``, for a saved output."""
         y = Tensor(self.storage, self.layout, self.offset)
+        y._tangent = self._tangent
         y.rebase(node, output_nr)
         return y
 
@@ -374,6 +378,7 @@ class Tensor:
             )
         self._grad_fn = None
         self._requires_grad = False
+        self._tangent = None
         return self
 
     @property
@@ -399,7 +404,7 @@ class Tensor:
         if self.is_leaf:
             # Hooks must outlive the graph, so the leaf keeps its own accumulator alive.
             self._accumulator = lambda: node
-        return RemovableHandle(node.own_hooks().tensor.setdefault(number, {}), hook)
+        return register(node.own_hooks().tensor.setdefault(number, OrderedDict()), hook)
 
     def register_post_accumulate_grad_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(param)`` after the gradient was accumulated into a leaf."""
@@ -410,9 +415,8 @@ class Tensor:
                 "post accumulate grad hooks cannot be registered on non-leaf tensors"
             )
         if "_post_accumulate_hooks" not in self.__dict__:
-            self._post_accumulate_hooks = {}
-        hooks = self.__dict__["_post_accumulate_hooks"]
-        return RemovableHandle(hooks, hook)
+            self._post_accumulate_hooks = OrderedDict()
+        return register(self.__dict__["_post_accumulate_hooks"], hook)
 
     def retain_grad(self) -> None:
         """Keep the gradient of a tensor that is not a leaf in ``.grad``."""
@@ -980,6 +984,8 @@ def _representation(x: Tensor) -> str:
         suffix = f", grad_fn=<{x.grad_fn.name()}>"
     elif x._requires_grad:
         suffix = ", requires_grad=True"
+    if x._tangent is not None:
+        suffix += f", tangent={x._tangent!r}"
     if not suffix:
         return text
     body = text[:-1]

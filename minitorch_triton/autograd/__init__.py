@@ -1,6 +1,6 @@
-"""The dynamic graph: nodes, the backward engine, ``Function`` and the grad modes."""
+"""The dynamic graph: nodes, the backward engine, ``Function`` and the modes."""
 
-from minitorch_triton.autograd import graph
+from minitorch_triton.autograd import forward_ad, functional, graph
 from minitorch_triton.autograd.api import backward, grad
 from minitorch_triton.autograd.function import Function, once_differentiable
 from minitorch_triton.autograd.modes import (
@@ -14,6 +14,8 @@ __all__ = [
     "Function",
     "backward",
     "enable_grad",
+    "forward_ad",
+    "functional",
     "grad",
     "graph",
     "is_grad_enabled",

@@ -12,6 +12,8 @@ from typing import Any
 
 class _State(threading.local):
     grad_enabled = True
+    dual_level: Any = None
+    """The forward-mode level that is open in this thread."""
     saved_tensors_hooks: tuple[Callable, Callable] | None = None
 
     @contextmanager

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from minitorch_triton.autograd.modes import state
+from minitorch_triton.utils.hooks import RemovableHandle, register
 
 FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after "
@@ -22,26 +24,6 @@ FREED = (
 )
 
 _sequence = itertools.count()
-
-
-class RemovableHandle:
-    """Returned by ``register_hook``: ``remove()`` takes the hook out again."""
-
-    _ids = itertools.count()
-
-    def __init__(self, hooks: dict[int, Callable], hook: Callable):
-        self.id = next(self._ids)
-        self._hooks = hooks
-        hooks[self.id] = hook
-
-    def remove(self) -> None:
-        self._hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.remove()
 
 
 class Node:
@@ -84,11 +66,11 @@ class Node:
 
     def register_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(grad_inputs, grad_outputs)`` after the node ran; it may replace the first."""
-        return RemovableHandle(self.own_hooks().post, hook)
+        return register(self.own_hooks().post, hook)
 
     def register_prehook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(grad_outputs)`` before the node runs; it may replace them."""
-        return RemovableHandle(self.own_hooks().pre, hook)
+        return register(self.own_hooks().pre, hook)
 
     def own_hooks(self) -> NodeHooks:
         if self.hooks is None:
@@ -105,9 +87,9 @@ class NodeHooks:
     __slots__ = ("post", "pre", "retained", "tensor")
 
     def __init__(self) -> None:
-        self.pre: dict[int, Callable] = {}
-        self.post: dict[int, Callable] = {}
-        self.tensor: dict[int, dict[int, Callable]] = {}
+        self.pre: OrderedDict[int, Callable] = OrderedDict()
+        self.post: OrderedDict[int, Callable] = OrderedDict()
+        self.tensor: dict[int, OrderedDict[int, Callable]] = {}
         self.retained: dict[int, Callable] = {}
 
 
@@ -181,6 +163,14 @@ class SavedTensor:
                 self._packed = self._hooks[0](tensor)
         else:
             self._packed = tensor
+
+    def is_output(self, number: int) -> bool:
+        """Whether this is that output of its node, kept without hooks."""
+        return self._output_nr == number and self._hooks is None
+
+    def peek(self) -> Any:
+        """What is kept, without any check."""
+        return self._packed
 
     def unpack(self, node: Node) -> Any:
         """The tensor as it was; an error if it was changed in place since."""

@@ -1,94 +1,49 @@
-"""Hooks of modules: the global ones, and those of the backward pass.
+"""How a module's hooks come to be called in the backward pass.
 
-A hook of the backward pass needs nodes of its own in the graph, around the module:
-:class:`BackwardHooks` puts an identity behind the module's inputs and one before its outputs.
+They need nodes of their own in the graph, around the module: :class:`BackwardHooks` puts an
+identity behind the module's inputs and one before its outputs. The older kind of backward hook,
+:func:`hook_last_node`, sits on the node of the output instead.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from minitorch_triton.autograd import Function, is_grad_enabled
-from minitorch_triton.autograd.node import Node, RemovableHandle
+from minitorch_triton.autograd.node import Node
 from minitorch_triton.tensor import Tensor
 
-Hooks = OrderedDict[int, Callable]
 
+class ModuleHook:
+    """A hook that gets the module it was registered on as first argument, if it wants it.
 
-class GlobalHooks:
-    """Hooks that apply to every module."""
-
-    def __init__(self) -> None:
-        self.forward_pre: Hooks = OrderedDict()
-        self.forward: Hooks = OrderedDict()
-        self.forward_with_kwargs: set[int] = set()
-        self.forward_always_called: set[int] = set()
-        self.backward_pre: Hooks = OrderedDict()
-        self.backward: Hooks = OrderedDict()
-        self.module_registration: Hooks = OrderedDict()
-        self.buffer_registration: Hooks = OrderedDict()
-        self.parameter_registration: Hooks = OrderedDict()
-
-
-global_hooks = GlobalHooks()
-
-
-def register(hooks: Hooks, hook: Callable, prepend: bool = False) -> RemovableHandle:
-    """Add a hook, as the first one with ``prepend``."""
-    handle = RemovableHandle(hooks, hook)
-    if prepend:
-        hooks.move_to_end(handle.id, last=False)
-    return handle
-
-
-def register_module_forward_pre_hook(hook: Callable) -> RemovableHandle:
-    """``hook(module, args)`` before the forward of every module; may return new arguments."""
-    return register(global_hooks.forward_pre, hook)
-
-
-def register_module_forward_hook(
-    hook: Callable, *, with_kwargs: bool = False, always_call: bool = False
-) -> RemovableHandle:
-    """``hook(module, args, output)`` after the forward of every module; may return a new output.
+    The module is referred to weakly, since it holds the hook, and strongly in a pickle or copy.
 
     Args:
-        with_kwargs: call ``hook(module, args, kwargs, output)``.
-        always_call: call the hook also when forward raised an exception.
+        hook: the user's.
+        module: its first argument, or None for none.
     """
-    handle = register(global_hooks.forward, hook)
-    if with_kwargs:
-        global_hooks.forward_with_kwargs.add(handle.id)
-    if always_call:
-        global_hooks.forward_always_called.add(handle.id)
-    return handle
 
+    def __init__(self, hook: Callable, module: Any = None):
+        self.hook = hook
+        self.module = None if module is None else weakref.ref(module)
 
-def register_module_full_backward_pre_hook(hook: Callable) -> RemovableHandle:
-    """``hook(module, grad_output)`` before the backward of every module."""
-    return register(global_hooks.backward_pre, hook)
+    def __call__(self, *args: Any) -> Any:
+        if self.module is None:
+            return self.hook(*args)
+        module = self.module()
+        if module is None:
+            raise RuntimeError("You are trying to call the hook of a dead Module!")
+        return self.hook(module, *args)
 
+    def __getstate__(self) -> tuple:
+        return self.hook, None if self.module is None else self.module()
 
-def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
-    """``hook(module, grad_input, grad_output)`` after the backward of every module."""
-    return register(global_hooks.backward, hook)
-
-
-def register_module_module_registration_hook(hook: Callable) -> RemovableHandle:
-    """``hook(module, name, submodule)`` whenever a submodule is added; may return another."""
-    return register(global_hooks.module_registration, hook)
-
-
-def register_module_buffer_registration_hook(hook: Callable) -> RemovableHandle:
-    """``hook(module, name, buffer)`` whenever a buffer is added; may return another."""
-    return register(global_hooks.buffer_registration, hook)
-
-
-def register_module_parameter_registration_hook(hook: Callable) -> RemovableHandle:
-    """``hook(module, name, parameter)`` whenever a parameter is added; may return another."""
-    return register(global_hooks.parameter_registration, hook)
+    def __setstate__(self, state: tuple) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
 
 class BackwardHookFunction(Function):
@@ -104,7 +59,7 @@ class BackwardHookFunction(Function):
         return grads
 
 
-def _through_one_node(values: Sequence) -> tuple[tuple, list[int], Node | None]:
+def _through_one_node(values: tuple) -> tuple[tuple, list[int], Node | None]:
     """Pass the tensors among values through one identity node.
 
     Returns:
@@ -112,13 +67,15 @@ def _through_one_node(values: Sequence) -> tuple[tuple, list[int], Node | None]:
     """
     positions = [i for i, value in enumerate(values) if isinstance(value, Tensor)]
     if not (is_grad_enabled() and any(values[i].requires_grad for i in positions)):
-        return tuple(values), [], None
+        return values, [], None
     passed = BackwardHookFunction.apply(*(values[i] for i in positions))
     result = list(values)
     for i, tensor in zip(positions, passed, strict=True):
         result[i] = tensor
     node = next(tensor.grad_fn for tensor in passed if tensor.grad_fn is not None)
-    return tuple(result), positions, node
+    # A named tuple stays one.
+    same = tuple(result) if type(values) is tuple else type(values)(*result)
+    return same, positions, node
 
 
 def _spread(positions: Sequence[int], grads: Sequence, length: int) -> tuple:
@@ -218,3 +175,58 @@ class BackwardHooks:
             grad_inputs = replaced
         self.grad_outputs = None
         return tuple(grad_inputs[i] for i in positions)
+
+
+def hook_last_node(module: Any, hooks: Sequence[Callable], args: tuple, result: Any) -> None:
+    """Call hooks with the gradients of the operation that made the module's output.
+
+    Warns where those are not the gradients of the module's inputs and outputs.
+    """
+    first = result
+    while not isinstance(first, Tensor):
+        first = (
+            next(value for value in first.values() if isinstance(value, Tensor))
+            if isinstance(first, dict)
+            else first[0]
+        )
+    node = first.grad_fn
+    if node is None:
+        return
+    for hook in hooks:
+        node.register_hook(ModuleHook(hook, module))
+    problem = _why_incomplete(node, args, result)
+    if problem is not None:
+        warnings.warn(
+            f"Using {problem} is deprecated and will be removed in future versions. This hook will "
+            "be missing some of the gradients. Please use register_full_backward_hook to get the "
+            "documented behavior.",
+            FutureWarning,
+            stacklevel=4,
+        )
+
+
+def _why_incomplete(node: Node, args: tuple, result: Any) -> str | None:
+    """What keeps a hook on the last node from seeing a module's gradients."""
+    outputs = (result,) if isinstance(result, Tensor) else result
+    if not isinstance(outputs, tuple) or not all(isinstance(y, Tensor) for y in outputs):
+        return (
+            "non-full backward hooks on a Module that does not return a single Tensor or a tuple "
+            "of Tensors"
+        )
+    if not all(isinstance(x, Tensor) for x in args):
+        return (
+            "non-full backward hooks on a Module that does not take as input a single Tensor or a "
+            "tuple of Tensors"
+        )
+    makers = {y.grad_fn for y in outputs if y.grad_fn is not None}
+    if makers != {node}:
+        return (
+            "a non-full backward hook when outputs are generated by different autograd Nodes"
+            if len(makers) > 1
+            else "a non-full backward hook when outputs are nested in python data structure"
+        )
+    inputs = {x.grad_fn for x in args if x.grad_fn is not None}
+    leaves = {x.grad_edge()[0] for x in args if x.requires_grad and x.grad_fn is None}
+    if {before for before, _ in node.next_functions if before is not None} - leaves != inputs:
+        return "a non-full backward hook when the forward contains multiple autograd Nodes"
+    return None

@@ -7,7 +7,6 @@ into the other.
 from __future__ import annotations
 
 import warnings
-import weakref
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,13 +14,27 @@ from typing import Any
 import torch
 
 from minitorch_triton.autograd import no_grad
-from minitorch_triton.autograd.node import RemovableHandle
-from minitorch_triton.nn.hooks import BackwardHooks, Hooks, global_hooks, register
+from minitorch_triton.nn.hooks import BackwardHooks, ModuleHook, hook_last_node
+from minitorch_triton.nn.modules import module as everywhere
 from minitorch_triton.nn.parameter import Parameter
 from minitorch_triton.optim.optimizer import clear_grad
 from minitorch_triton.tensor import Tensor, from_torch
+from minitorch_triton.utils.hooks import RemovableHandle, register
 
 _EXTRA_STATE = "_extra_state"
+_HOOKS = (
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_backward_pre_hooks",
+    "_backward_hooks",
+    "_state_dict_pre_hooks",
+    "_state_dict_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
 
 
 class _IncompatibleKeys(namedtuple("_IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
@@ -55,7 +68,7 @@ def _check_name(module: Module, kind: str, name: Any, members: Mapping) -> None:
         raise KeyError(f"attribute '{name}' already exists")
 
 
-def _run_registration_hooks(hooks: Hooks, module: Module, name: str, value: Any) -> Any:
+def _run_registration_hooks(hooks: everywhere.Hooks, module: Module, name: str, value: Any) -> Any:
     for hook in hooks.values():
         replaced = hook(module, name, value)
         if replaced is not None:
@@ -128,17 +141,8 @@ class Module:
             _buffers={},
             _non_persistent_buffers_set=set(),
             _modules={},
-            _forward_pre_hooks=OrderedDict(),
-            _forward_pre_hooks_with_kwargs={},
-            _forward_hooks=OrderedDict(),
-            _forward_hooks_with_kwargs={},
-            _forward_hooks_always_called={},
-            _backward_pre_hooks=OrderedDict(),
-            _backward_hooks=OrderedDict(),
-            _state_dict_pre_hooks=OrderedDict(),
-            _state_dict_hooks=OrderedDict(),
-            _load_state_dict_pre_hooks=OrderedDict(),
-            _load_state_dict_post_hooks=OrderedDict(),
+            _is_full_backward_hook=None,
+            **{name: OrderedDict() for name in _HOOKS},
         )
         if self.call_super_init:
             super().__init__(*args, **kwargs)
@@ -157,10 +161,10 @@ class Module:
             or self._forward_pre_hooks
             or self._backward_hooks
             or self._backward_pre_hooks
-            or global_hooks.forward
-            or global_hooks.forward_pre
-            or global_hooks.backward
-            or global_hooks.backward_pre
+            or everywhere._global_forward_hooks
+            or everywhere._global_forward_pre_hooks
+            or everywhere._global_backward_hooks
+            or everywhere._global_backward_pre_hooks
         ):
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)
@@ -169,14 +173,20 @@ class Module:
         called: set[int] = set()
         result = None
         try:
+            full, last_node = self._backward_hooks_by_kind()
+            pre_hooks = [
+                *everywhere._global_backward_pre_hooks.values(),
+                *self._backward_pre_hooks.values(),
+            ]
             args, kwargs = self._run_forward_pre_hooks(args, kwargs)
-            hooks = [*global_hooks.backward.values(), *self._backward_hooks.values()]
-            pre_hooks = [*global_hooks.backward_pre.values(), *self._backward_pre_hooks.values()]
-            backward = BackwardHooks(self, hooks, pre_hooks) if hooks or pre_hooks else None
+            backward = BackwardHooks(self, full, pre_hooks) if full or pre_hooks else None
             if backward is not None:
                 args = backward.wrap_inputs(args)
             result = self.forward(*args, **kwargs)
-            for id, hook in [*global_hooks.forward.items(), *self._forward_hooks.items()]:
+            for id, hook in [
+                *everywhere._global_forward_hooks.items(),
+                *self._forward_hooks.items(),
+            ]:
                 called.add(id)
                 result = self._run_forward_hook(id, hook, args, kwargs, result)
             if backward is not None:
@@ -187,13 +197,29 @@ class Module:
                         stacklevel=3,
                     )
                 result = backward.wrap_outputs(result)
+            if last_node:
+                hook_last_node(self, last_node, args, result)
             return result
         except Exception:
             self._run_always_called_hooks(called, args, kwargs, result)
             raise
 
+    def _backward_hooks_by_kind(self) -> tuple[list[Callable], list[Callable]]:
+        """The full backward hooks, and the others."""
+        full: list[Callable] = []
+        others: list[Callable] = []
+        for is_full, hooks in (
+            (everywhere._global_is_full_backward_hook, everywhere._global_backward_hooks),
+            (self._is_full_backward_hook, self._backward_hooks),
+        ):
+            (others if is_full is False else full).extend(hooks.values())
+        return full, others
+
     def _run_forward_pre_hooks(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        for id, hook in [*global_hooks.forward_pre.items(), *self._forward_pre_hooks.items()]:
+        for id, hook in [
+            *everywhere._global_forward_pre_hooks.items(),
+            *self._forward_pre_hooks.items(),
+        ]:
             if id in self._forward_pre_hooks_with_kwargs:
                 replaced = hook(self, args, kwargs)
                 if replaced is None:
@@ -213,7 +239,10 @@ class Module:
     def _run_forward_hook(
         self, id: int, hook: Callable, args: tuple, kwargs: dict, result: Any
     ) -> Any:
-        if id in self._forward_hooks_with_kwargs or id in global_hooks.forward_with_kwargs:
+        if (
+            id in self._forward_hooks_with_kwargs
+            or id in everywhere._global_forward_hooks_with_kwargs
+        ):
             replaced = hook(self, args, kwargs, result)
         else:
             replaced = hook(self, args, result)
@@ -223,9 +252,12 @@ class Module:
         self, called: set[int], args: tuple, kwargs: dict, result: Any
     ) -> None:
         """After an exception: the hooks with ``always_call`` that have not run yet."""
-        always = global_hooks.forward_always_called | self._forward_hooks_always_called.keys()
+        always = (
+            everywhere._global_forward_hooks_always_called.keys()
+            | self._forward_hooks_always_called.keys()
+        )
         for kind, hooks in (
-            ("global module forward hook", global_hooks.forward),
+            ("global module forward hook", everywhere._global_forward_hooks),
             ("module forward hook", self._forward_hooks),
         ):
             for id, hook in hooks.items():
@@ -249,10 +281,8 @@ class Module:
             prepend: run before the hooks there are, not after them.
             with_kwargs: call ``hook(module, args, kwargs)``, which may return both.
         """
-        handle = register(self._forward_pre_hooks, hook, prepend)
-        if with_kwargs:
-            self._forward_pre_hooks_with_kwargs[handle.id] = True
-        return handle
+        marks = [self._forward_pre_hooks_with_kwargs] if with_kwargs else []
+        return register(self._forward_pre_hooks, hook, prepend=prepend, marks=marks)
 
     def register_forward_hook(
         self,
@@ -269,25 +299,46 @@ class Module:
             with_kwargs: call ``hook(module, args, kwargs, output)``.
             always_call: call the hook also when forward raised an exception.
         """
-        handle = register(self._forward_hooks, hook, prepend)
-        if with_kwargs:
-            self._forward_hooks_with_kwargs[handle.id] = True
+        marks = [self._forward_hooks_with_kwargs] if with_kwargs else []
         if always_call:
-            self._forward_hooks_always_called[handle.id] = True
-        return handle
+            marks.append(self._forward_hooks_always_called)
+        return register(self._forward_hooks, hook, prepend=prepend, marks=marks)
 
     def register_full_backward_pre_hook(
         self, hook: Callable, prepend: bool = False
     ) -> RemovableHandle:
         """Call ``hook(module, grad_output)`` before backward; it may return a new grad_output."""
-        return register(self._backward_pre_hooks, hook, prepend)
+        return register(self._backward_pre_hooks, hook, prepend=prepend)
 
     def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_input, grad_output)`` once both are known.
 
         It may return a new grad_input. Both are tuples, with None for what is no tensor.
         """
-        return register(self._backward_hooks, hook, prepend)
+        self._is_full_backward_hook = self._checked_kind(full=True)
+        return register(self._backward_hooks, hook, prepend=prepend)
+
+    def register_backward_hook(self, hook: Callable) -> RemovableHandle:
+        """The older kind of backward hook: sees the gradients of forward's last operation only.
+
+        Use :meth:`register_full_backward_hook`.
+        """
+        self._is_full_backward_hook = self._checked_kind(full=False)
+        return register(self._backward_hooks, hook)
+
+    def _checked_kind(self, full: bool) -> bool:
+        if self._is_full_backward_hook is not None and self._is_full_backward_hook != full:
+            raise RuntimeError(
+                "Cannot use both regular backward hooks and full backward hooks on a single "
+                "Module. Please use only one of them."
+            )
+        return full
+
+    def __setstate__(self, state: dict) -> None:
+        # A pickle of an older version may lack kinds of hooks.
+        self.__dict__.update({name: OrderedDict() for name in _HOOKS})
+        self.__dict__.update(_is_full_backward_hook=None)
+        self.__dict__.update(state)
 
     # Members
 
@@ -301,7 +352,7 @@ class Module:
                 f"cannot assign '{torch.typename(tensor)}' object to buffer '{name}' "
                 "(torch Tensor or None required)"
             )
-        hooks = global_hooks.buffer_registration
+        hooks = everywhere._global_buffer_registration_hooks
         self._buffers[name] = _run_registration_hooks(hooks, self, name, tensor)
         if persistent:
             self._non_persistent_buffers_set.discard(name)
@@ -326,7 +377,7 @@ class Module:
                     "as a function of another Tensor, compute the value in "
                     "the forward() method."
                 )
-            hooks = global_hooks.parameter_registration
+            hooks = everywhere._global_parameter_registration_hooks
             param = _run_registration_hooks(hooks, self, name, param)
         self._parameters[name] = param
 
@@ -342,7 +393,7 @@ class Module:
             raise KeyError(f'module name can\'t contain ".", got: {name}')
         if name == "":
             raise KeyError('module name can\'t be empty string ""')
-        hooks = global_hooks.module_registration
+        hooks = everywhere._global_module_registration_hooks
         self._modules[name] = _run_registration_hooks(hooks, self, name, module)
 
     register_module = add_module
@@ -374,7 +425,7 @@ class Module:
             if modules is None:
                 raise AttributeError("cannot assign module before Module.__init__() call")
             self._forget(name, own, params, buffers)
-            hooks = global_hooks.module_registration
+            hooks = everywhere._global_module_registration_hooks
             modules[name] = _run_registration_hooks(hooks, self, name, value)
         elif modules is not None and name in modules:
             if value is not None:
@@ -849,8 +900,14 @@ class Module:
         """Call ``hook(module, state_dict, prefix, local_metadata, strict, missing_keys,
         unexpected_keys, error_msgs)`` before this module loads; it may change the arguments.
         """
-        module = weakref.ref(self)  # a strong one would be a cycle
-        return register(self._load_state_dict_pre_hooks, lambda *args: hook(module(), *args))
+        return self._register_load_state_dict_pre_hook(hook, with_module=True)
+
+    def _register_load_state_dict_pre_hook(
+        self, hook: Callable, with_module: bool = False
+    ) -> RemovableHandle:
+        """The same, for a hook that may do without its first argument."""
+        bound = ModuleHook(hook, self if with_module else None)
+        return register(self._load_state_dict_pre_hooks, bound)
 
     def register_load_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(module, incompatible_keys)`` after loading; it may change the keys."""

@@ -253,7 +253,7 @@ class OpNode(Node):
             raise RuntimeError(FREED)
         values = [item.unpack(self) if isinstance(item, SavedTensor) else item for item in saved]
         op = self.op
-        if state.grad_enabled:
+        if state.grad_enabled or state.dual_level is not None:
             results = op.recorded_backward(self, grads, values)
         else:
             upstream = [grads[place] for place in op.upstream]
@@ -266,6 +266,11 @@ class OpNode(Node):
             if isinstance(item, SavedTensor):
                 self.saved = self.args = None
                 return
+
+
+def tangents_of(args: Sequence) -> list:
+    """The forward-mode tangent of each argument, None for what has none."""
+    return [arg._tangent if isinstance(arg, Tensor) else None for arg in args]
 
 
 class Op:
@@ -383,9 +388,101 @@ class Op:
                 if isinstance(arg, Tensor) and arg.requires_grad:
                     self.link(args, results)
                     break
+        if state.dual_level is not None:
+            self.propagate(args, results)
         if self.visible == 1:
             return results[0]
         return tuple(results[: self.visible])
+
+    # Forward mode
+
+    def propagate(self, args: Sequence, results: list) -> None:
+        """Give the outputs their tangents, if an argument has one."""
+        tangents = tangents_of(args)
+        if not any(tangent is not None for tangent in tangents):
+            return
+        level, state.dual_level = state.dual_level, None
+        try:
+            found = self.jvp(args, tangents, results)
+        finally:
+            state.dual_level = level
+        for number, tangent in zip(self.linked, found, strict=True):
+            result = results[number]
+            level.attach(result, tangent)
+            if state.grad_enabled and isinstance(result.grad_fn, OpNode):
+                for item in result.grad_fn.saved or ():
+                    if isinstance(item, SavedTensor) and item.is_output(self.linked.index(number)):
+                        level.attach(item.peek(), tangent)
+
+    def jvp(
+        self,
+        args: Sequence,
+        tangents: Sequence,
+        results: list,
+        version: int | None = None,
+        original: Tensor | None = None,
+    ) -> list:
+        """The tangents of the linked outputs, by differentiating backward.
+
+        Backward maps upstream gradients to ``J^T g``. That is linear in g, so its own backward
+        maps tangents to ``J t``, whatever g is.
+
+        Args:
+            args: the call's arguments.
+            tangents: of each argument, or None.
+            results: the call's outputs.
+            version, original: for an in-place op as :meth:`link` takes them.
+        """
+        own_rule = type(self).recorded_backward is not Op.recorded_backward
+        if self.decompose is None and not self.composed and not own_rule:
+            raise NotImplementedError(
+                f"Trying to use forward AD with {self.name} that does not support it because it "
+                "has no decompose."
+            )
+        recorded = state.grad_enabled and any(
+            isinstance(part, Tensor) and part.requires_grad for part in (*args, *tangents)
+        )
+        with state.without_hooks(), set_grad_enabled(True):
+            primals = list(args)
+            wanted = [place for place, tangent in enumerate(tangents) if tangent is not None]
+            for place in wanted:
+                arg = args[place]
+                own = recorded and arg.requires_grad and version is None
+                primals[place] = arg.view_as(arg) if own else arg.detach().requires_grad_()
+            outputs = [None if result is None else result.detach() for result in results]
+            self.link(primals, outputs, version, original)
+            visible = [outputs[number] for number in self.linked]
+            weights = [y.new_zeros(y.shape, requires_grad=True) for y in visible]
+            pulled = grad(
+                visible,
+                [primals[place] for place in wanted],
+                weights,
+                create_graph=True,
+                allow_unused=True,
+            )
+            pairs = [
+                (gradient, tangents[place])
+                for gradient, place in zip(pulled, wanted, strict=True)
+                if gradient is not None and gradient.requires_grad
+            ]
+            found: Sequence = [None] * len(weights)
+            if pairs:
+                found = grad(
+                    [gradient for gradient, _ in pairs],
+                    weights,
+                    [tangent for _, tangent in pairs],
+                    create_graph=recorded,
+                    allow_unused=True,
+                )
+        return [
+            y.new_zeros(y.shape)
+            if tangent is None
+            # A copy of its own, so that writing into one tangent leaves the others alone.
+            else tangent.clone()
+            if any(other is not None and other.storage is tangent.storage for other in tangents)
+            else tangent
+            for y, tangent in zip(visible, found, strict=True)
+        ]
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """An op that is a class attribute is a method, as a function would be."""

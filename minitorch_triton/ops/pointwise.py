@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from minitorch_triton.autograd.inplace import replay
 from minitorch_triton.autograd.modes import state
 from minitorch_triton.kernels import elementwise as fn
 from minitorch_triton.kernels import map as map_kernel
@@ -260,6 +261,8 @@ class Elementwise(Op):
                 if isinstance(arg, dispatch.Tensor) and arg.requires_grad:
                     self.link(args, results)
                     break
+        if state.dual_level is not None and self.linked:
+            self.propagate(args, results)
         return results[0]
 
     def _complete(self, operands: tuple, named: dict[str, Any]) -> tuple:
@@ -367,6 +370,39 @@ class Elementwise(Op):
             results.append(result.sum_to_size(form.shape).to(form.dtype))
         return results
 
+    def jvp(
+        self,
+        args: Sequence,
+        tangents: Sequence,
+        results: list,
+        version: int | None = None,
+        original: Any = None,
+    ) -> list:
+        """The tangent of the output: each derivative with a tangent for the upstream gradient.
+
+        The Jacobian of an elementwise op is diagonal, so that it is its own transpose.
+        """
+        y = results[0]
+        operands = [args[0] if original is None else original, *args[1:]]
+        compute, _ = self.types(operands)
+        total = None
+        for tangent, derivative in zip(tangents, self.derivatives, strict=False):
+            if tangent is None or derivative is None:
+                continue
+            if tangent.shape != y.shape:
+                tangent = tangent.expand(y.shape)
+            sources = self._sources(derivative, tangent, y, operands)
+            if state.grad_enabled:
+                part = run_on_tensors(derivative, [_unwrap(source) for source in sources])
+                part = part.to(y.dtype)
+            else:
+                form = y.layout
+                dense = form.strides if is_dense(form) else None
+                part = empty_as(layout(form.shape, dense, form.dtype, form.device))
+                apply_map(derivative, part, sources, compute)
+            total = part if total is None else total + part
+        return [y.new_zeros(y.shape) if total is None else total]
+
     def _sources(self, derivative: Any, g: Any, y: Any, operands: Sequence[Any]) -> list:
         named = {"g": g, "y": y, **dict(zip(self.parameters, operands, strict=False))}
         return [named[name] for name in derivative.arg_names]
@@ -407,14 +443,52 @@ def write_inplace(op: Op, plan: Callable, x: Any, args: Sequence[Any]) -> Any:
             "single memory location. Please clone() the tensor before performing the operation."
         )
     version = x.storage.version
+    tangents = None if state.dual_level is None else dispatch.tangents_of(args)
+    dual = tangents is not None and any(tangent is not None for tangent in tangents)
     original = None
-    if requires_grad and ("input", 0) in op.saves_for(op.needs_of(args)):
-        original = x.detach().clone()
+    if requires_grad or dual:
+        needs = op.needs_of(args)
+        if dual:
+            needs = tuple(
+                needed or tangent is not None
+                for needed, tangent in zip(needs, tangents, strict=True)
+            )
+        if ("input", 0) in op.saves_for(needs):
+            original = x.clone() if dual else x.detach().clone()
     plan(args)
     x.storage.written()
     if requires_grad:
         op.link(args, [x], version, original)
+    if dual:
+        _write_tangent(op, x, args, tangents, version, original)
     return x
+
+
+def _write_tangent(
+    op: Op, x: Any, args: Sequence, tangents: Sequence, version: int, original: Any
+) -> None:
+    """After an in-place op: the tangent of x, and of what x is a view of."""
+    level, state.dual_level = state.dual_level, None
+    try:
+        if state.grad_enabled:
+            # x's tangent is overwritten below, and what is recorded may need it as it was.
+            tangents = [
+                None if t is None else t.clone() if t is x._tangent else t for t in tangents
+            ]
+        new = op.jvp(args, tangents, [x], version, original)[0]
+        if x._tangent is not None:
+            x._tangent.copy_(new)
+        elif x._view is None:
+            level.attach(x, new)
+        else:
+            base, chain = x._view
+            if base._tangent is None:
+                level.attach(base, base.new_zeros(base.shape))
+            part = replay(base._tangent, chain)
+            part.copy_(new)
+            level.attach(x, part)
+    finally:
+        state.dual_level = level
 
 
 def _wrap(operands: Sequence[Any]) -> list:

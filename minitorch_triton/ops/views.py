@@ -65,6 +65,9 @@ def make_view(
         node.form = x.layout
         node.details = details
         y.rebase(node, 0)
+    if state.dual_level is not None and x._tangent is not None:
+        function, *rest = replay
+        state.dual_level.attach(y, function(x._tangent, *rest))
     return y
 
 

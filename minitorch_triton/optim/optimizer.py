@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from minitorch_triton.autograd import enable_grad, no_grad
-from minitorch_triton.autograd.node import RemovableHandle
 from minitorch_triton.ops.creation import zeros_as
 from minitorch_triton.ops.pointwise import is_dense
 from minitorch_triton.optim.multi_tensor import Batch
 from minitorch_triton.storage import layout
 from minitorch_triton.tensor import Tensor, from_torch, tensor
+from minitorch_triton.utils.hooks import RemovableHandle, register
 
 required: Any = object()
 """The default of an option that every parameter group must give."""
@@ -29,12 +29,12 @@ _global_post_hooks: OrderedDict[int, Callable] = OrderedDict()
 
 def register_optimizer_step_pre_hook(hook: Callable) -> RemovableHandle:
     """``hook(optimizer, args, kwargs)`` before the step of every optimizer."""
-    return RemovableHandle(_global_pre_hooks, hook)
+    return register(_global_pre_hooks, hook)
 
 
 def register_optimizer_step_post_hook(hook: Callable) -> RemovableHandle:
     """``hook(optimizer, args, kwargs)`` after the step of every optimizer."""
-    return RemovableHandle(_global_post_hooks, hook)
+    return register(_global_post_hooks, hook)
 
 
 def _with_hooks(step: Callable) -> Callable:
@@ -374,35 +374,35 @@ class Optimizer:
 
     def register_step_pre_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` before each step; it may return both anew."""
-        return RemovableHandle(self._step_pre_hooks, hook)
+        return register(self._step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` after each step."""
-        return RemovableHandle(self._step_post_hooks, hook)
+        return register(self._step_post_hooks, hook)
 
     def register_state_dict_pre_hook(
         self, hook: Callable, prepend: bool = False
     ) -> RemovableHandle:
         """Call ``hook(optimizer)`` before :meth:`state_dict`."""
-        return _register(self._state_dict_pre_hooks, hook, prepend)
+        return register(self._state_dict_pre_hooks, hook, prepend=prepend)
 
     def register_state_dict_post_hook(
         self, hook: Callable, prepend: bool = False
     ) -> RemovableHandle:
         """Call ``hook(optimizer, state_dict)`` after :meth:`state_dict`; may return another."""
-        return _register(self._state_dict_post_hooks, hook, prepend)
+        return register(self._state_dict_post_hooks, hook, prepend=prepend)
 
     def register_load_state_dict_pre_hook(
         self, hook: Callable, prepend: bool = False
     ) -> RemovableHandle:
         """Call ``hook(optimizer, state_dict)`` before loading; may return another."""
-        return _register(self._load_state_dict_pre_hooks, hook, prepend)
+        return register(self._load_state_dict_pre_hooks, hook, prepend=prepend)
 
     def register_load_state_dict_post_hook(
         self, hook: Callable, prepend: bool = False
     ) -> RemovableHandle:
         """Call ``hook(optimizer)`` after loading."""
-        return _register(self._load_state_dict_post_hooks, hook, prepend)
+        return register(self._load_state_dict_post_hooks, hook, prepend=prepend)
 
 
 def clear_grad(param: Tensor, set_to_none: bool) -> None:
@@ -415,13 +415,6 @@ def clear_grad(param: Tensor, set_to_none: bool) -> None:
         if param.grad.requires_grad:
             param.grad = param.grad.detach()
         param.grad.zero_()
-
-
-def _register(hooks: OrderedDict[int, Callable], hook: Callable, prepend: bool) -> RemovableHandle:
-    handle = RemovableHandle(hooks, hook)
-    if prepend:
-        hooks.move_to_end(handle.id, last=False)
-    return handle
 
 
 def _zeros_alike(param: Tensor) -> Tensor:

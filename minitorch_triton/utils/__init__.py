@@ -1,0 +1,1 @@
+"""Tools around the graph: activation checkpointing and handles of hooks."""
