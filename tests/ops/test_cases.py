@@ -165,16 +165,16 @@ EXTREMES = [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 1.5, 2.5, 100.0, -100.0, 1e4, -1e4]
 EXTREMES += [1e-40, 3e38, -3e38, float("inf"), float("-inf"), float("nan")]
 
 
-HUGE_QUOTIENTS = {1e-40, 3e38, -3e38}
-"""Of which PyTorch's vectorised fmod makes NaN; ours and C's is the exact remainder."""
+# Of huge quotients PyTorch's vectorised fmod makes NaN; ours and C's is the exact remainder.
+# On machines with AVX-512 its gelu overflows half way: gelu(3e38) is inf and gelu(inf) NaN.
+LEFT_OUT = {op: {1e-40, 3e38, -3e38} for op in ("remainder", "fmod", "floor_divide")}
+LEFT_OUT["gelu"] = {3e38, float("inf")}
 
 
 @by_name([c for c in ELEMENTWISE if all(g.dtype is None and g.shape == MATRIX for g in c.inputs)])
 def test_extremes_are_pytorchs(case):
     """Values and first derivatives of all combinations, in float32 on both sides."""
-    values = EXTREMES
-    if case.op in ("remainder", "fmod", "floor_divide"):
-        values = [value for value in EXTREMES if value not in HUGE_QUOTIENTS]
+    values = [value for value in EXTREMES if value not in LEFT_OUT.get(case.op, ())]
     grid = list(itertools.product(values, repeat=len(case.inputs)))
     columns = [torch.tensor(column) for column in zip(*grid, strict=True)]
     ours = [mt.from_torch(x.clone()).requires_grad_(case.differentiable) for x in columns]
@@ -187,6 +187,15 @@ def test_extremes_are_pytorchs(case):
     expected.backward(torch.ones_like(expected))
     for x, reference in zip(ours, theirs, strict=True):
         same(x.grad.torch(), reference.grad, columns)
+
+
+def test_gelu_of_huge_numbers():
+    x = mt.tensor([3e38, -3e38], requires_grad=True)
+    y = mt.nn.functional.gelu(x)
+    y.sum().backward()
+    assert y.tolist() == [x[0].item(), 0.0]
+    assert x.grad.tolist() == [1.0, 0.0]
+    assert mt.nn.functional.gelu(mt.tensor(float("inf"))).item() == float("inf")
 
 
 def same(result: torch.Tensor, expected: torch.Tensor, columns: list) -> None:
