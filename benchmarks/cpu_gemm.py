@@ -1,96 +1,113 @@
-"""Micro-kernels of mt_gemm.h against torch.mm on one thread: the products of MLP training steps.
+"""Matrix products on a CPU against torch.mm: those of the layers of MLPs in a training step.
 
-    python benchmarks/cpu_gemm.py [f32|f64|bf16f32|f16f32]
+    python benchmarks/cpu_gemm.py [--types float32 bfloat16] [--threads 1 2] [--filter 784x128]
 
-Prints GFLOP/s of both and the ratio (above 1: ours is faster). The two alternate in one process,
-and of each the lower quartile is taken: what other processes take away falls on both alike.
+For a layer with weight W (out, in) these are the forward product x W^T and the gradients g W and
+g^T x. Prints PyTorch's time over ours (above 1: ours is faster), once for the operator as a user
+calls it (`a @ b`, both allocating their result) and once for the kernel alone (a prepared launch
+against `torch.mm(out=)`). Both sides take turns in one process; the ratio is that of the medians,
+in brackets that of the best times, from which other processes take less away.
 """
 
-import ctypes
-import sys
-import tempfile
+import argparse
+import statistics
 import time
-from pathlib import Path
 
 import torch
 
-from minitorch_triton.cpu import toolchain
+import minitorch_triton as mt
+from minitorch_triton.kernels import launch
+from minitorch_triton.kernels import matmul as kernels
 
-LAYERS = [  # features in, features out, batch
-    (784, 128, 64), (784, 256, 128), (784, 512, 128), (512, 256, 128), (256, 10, 128),
-    (128, 10, 64), (784, 1024, 512), (1024, 1024, 512), (1024, 10, 512), (1024, 1024, 1024),
+LAYERS = [  # features in, features out, batch: of the MLPs of `python -m benchmarks`
+    (784, 128, 64), (128, 10, 64), (784, 256, 128), (256, 10, 128), (784, 512, 128),
+    (512, 256, 128), (784, 1024, 512), (1024, 1024, 512), (1024, 10, 512),
 ]  # fmt: skip
-TYPES = {
-    "f32": ("float", "float", torch.float32), "f64": ("double", "double", torch.float64),
-    "bf16f32": ("uint16_t", "float", torch.bfloat16),
-    "f16f32": ("uint16_t", "float", torch.float16),
-}  # fmt: skip
-SOURCE = """
-#define MT_GEMM_{define}
-#include "mt_gemm.h"
-__attribute__((visibility("default"))) void product(
-    int64_t M, int64_t N, int64_t K, {operand} *A, int64_t a_rs, int64_t a_cs,
-    {operand} *B, int64_t b_rs, int64_t b_cs, {result} *C, {result} *scratch) {{
-  mt_gemm_{name}_set(M, N, K, A, a_rs, a_cs, B, b_rs, b_cs, C, N, scratch);
-}}
-"""
+SAMPLE_S = 2e-3
 
 
-def compile_product(name: str):
-    operand, result, _ = TYPES[name]
-    text = SOURCE.format(define=name.upper(), name=name, operand=operand, result=result)
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory, "product.so")
-        path.write_bytes(toolchain.compile_c(text, name="product"))
-        function = ctypes.CDLL(str(path)).product
-    size, pointer = ctypes.c_int64, ctypes.c_void_p
-    function.restype = None
-    function.argtypes = [
-        *[size] * 3, pointer, size, size, pointer, size, size, pointer, pointer
-    ]  # fmt: skip
-    return function
-
-
-def lower_quartiles(functions, repeats: int) -> list[float]:
-    """Seconds of each function; they take turns."""
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(repeats):
-        for function, own in zip(functions, times, strict=True):
-            start = time.perf_counter()
-            function()
-            own.append(time.perf_counter() - start)
-    return [sorted(own[1:])[len(own) // 4] for own in times]
-
-
-def main(name: str = "f32") -> None:
-    torch.set_num_threads(1)
-    _, _, dtype = TYPES[name]
-    product = compile_product(name)
-    accumulator = torch.promote_types(dtype, torch.float32)
-    scratch = torch.empty(1 << 20, dtype=accumulator)
-    print(f"{name}, one thread; GFLOP/s of torch.mm, ours, ratio")
+def products(dtype):
+    """Yield a label and the operands of each product."""
     for features, outputs, batch in LAYERS:
-        x = torch.randn(batch, features).to(dtype)
-        weight = torch.randn(outputs, features).to(dtype)
-        gradient = torch.randn(batch, outputs).to(dtype)
-        work = 2 * features * outputs * batch
-        cells = []
-        for label, a, b in (("y", x, weight.T), ("dx", gradient, weight), ("dw", gradient.T, x)):
-            (m, k), n = a.shape, b.shape[1]
-            c = torch.empty(m, n, dtype=accumulator)
-            expected = torch.empty(m, n, dtype=dtype)
-            arguments = (m, n, k, a.data_ptr(), *a.stride(), b.data_ptr(), *b.stride(),
-                         c.data_ptr(), scratch.data_ptr())  # fmt: skip
-            theirs, ours = lower_quartiles(
-                (lambda a=a, b=b, out=expected: torch.mm(a, b, out=out),
-                 lambda arguments=arguments: product(*arguments)),
-                max(9, min(400, int(3e9 / work))),
-            )  # fmt: skip
-            cells.append(
-                f"{label} {work / theirs / 1e9:4.0f} {work / ours / 1e9:4.0f} {theirs / ours:5.2f}"
-            )
-        print(f"{features:5} x {outputs:4}, batch {batch:4}:  {'   '.join(cells)}", flush=True)
+        x = torch.randn(batch, features, dtype=dtype)
+        weight = torch.randn(outputs, features, dtype=dtype)
+        gradient = torch.randn(batch, outputs, dtype=dtype)
+        name = f"{features}x{outputs}, batch {batch}"
+        yield f"x W^T  {name}", x, weight.T
+        yield f"g W    {name}", gradient, weight
+        yield f"g^T x  {name}", gradient.T, x
+    square = torch.randn(2, 1024, 1024, dtype=dtype)
+    yield "1024x1024x1024", square[0], square[1]
+
+
+def prepared(a, b):
+    """A function that launches the kernel alone."""
+    result = mt.empty(a.shape[0], b.shape[1], dtype=a.dtype)
+    launch.recording.launches = []
+    kernels.matmul(result, a, b)
+    ((kernel, grid, arguments),) = launch.recording.launches
+    launch.recording.launches = None
+    values = launch.raw(arguments)
+    return lambda: launch.start(kernel, grid, values)
+
+
+def measure(functions, rounds):
+    """Medians and minima of the seconds that each function takes; they take turns."""
+
+    def seconds(function, calls):
+        start = time.perf_counter()
+        for _ in range(calls):
+            function()
+        return (time.perf_counter() - start) / calls
+
+    calls = []
+    for function in functions:
+        seconds(function, 2)
+        calls.append(max(1, round(SAMPLE_S / seconds(function, 2))))
+    times = [
+        [seconds(function, n) for function, n in zip(functions, calls, strict=True)]
+        for _ in range(rounds)
+    ]
+    columns = list(zip(*times, strict=True))
+    return [statistics.median(column) for column in columns], [min(column) for column in columns]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--types", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--filter", default="", help="only what has this in its label")
+    parser.add_argument("--rounds", type=int, default=25)
+    args = parser.parse_args()
+    for name in args.types:
+        for threads in args.threads:
+            torch.set_num_threads(threads)
+            print(f"\n{name}, {threads} threads      GFLOP/s torch, ours   a @ b        kernel")
+            for label, a, b in products(getattr(torch, name)):
+                if args.filter not in label:
+                    continue
+                ours = mt.from_torch(a), mt.from_torch(b)
+                out = torch.empty(a.shape[0], b.shape[1], dtype=a.dtype)
+                with mt.no_grad():
+                    medians, best = measure(
+                        (
+                            lambda a=a, b=b: a @ b,
+                            lambda ours=ours: ours[0] @ ours[1],
+                            lambda a=a, b=b, out=out: torch.mm(a, b, out=out),
+                            prepared(*ours),
+                        ),
+                        args.rounds,
+                    )
+                work = 2e-9 * a.shape[0] * a.shape[1] * b.shape[1]
+                cells = [
+                    f"{medians[i] / medians[i + 1]:5.2f} ({best[i] / best[i + 1]:4.2f})"
+                    for i in (0, 2)
+                ]
+                print(
+                    f"{label:30} {work / best[2]:6.0f} {work / best[3]:6.0f}   {'   '.join(cells)}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

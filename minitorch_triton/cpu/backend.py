@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import Any
@@ -153,24 +154,41 @@ def make_c(module: Any, metadata: dict, options: CPUOptions) -> str:
     from .codegen import compile_to_c
 
     try:
-        return compile_to_c(str(module)).text
+        source = compile_to_c(str(module))
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
         raise InternalError(f"cannot translate kernel {metadata['name']}: {error!r}") from error
+    metadata["products"] = source.products
+    return source.text
 
 
 def make_so(text: str, metadata: dict, options: CPUOptions) -> bytes:
-    """Compile C to a shared object.
+    """Compile C to a shared object."""
+    flags = ("-ffp-contract=fast",) if options.enable_fp_fusion else ("-ffp-contract=off",)
+    objects = [product_object(kind) for kind in metadata["products"]]
+    return cache.seal(compiled(text, metadata["name"], flags, objects))
+
+
+@functools.lru_cache
+def product_object(kind: str) -> bytes:
+    """The object code of one kind of matrix product, as `mt_gemm.h` names them."""
+    text = f'#define MT_GEMM_{kind.upper()}\n#include "mt_gemm_template.h"\n'
+    return compiled(text, f"mt_gemm_{kind}", ("-c",))
+
+
+def compiled(text: str, name: str, flags: tuple[str, ...], objects: Sequence[bytes] = ()) -> bytes:
+    """Machine code from Triton's disk cache, or else from the C compiler.
 
     Variants of a kernel that differ only in options without effect (num_warps, say, under an
     autotuner) have the same C text; it is compiled once and found under its own key in the cache.
     """
-    flags = ("-ffp-contract=fast",) if options.enable_fp_fusion else ("-ffp-contract=off",)
-    key = "\0".join((toolchain.fingerprint(), metadata["name"], *flags, text))
-    manager = get_cache_manager(hashlib.sha256(key.encode()).hexdigest())
-    path = None if knobs.compilation.always_compile else manager.get_file("kernel.so")
+    key = hashlib.sha256("\0".join((toolchain.fingerprint(), name, *flags, text)).encode())
+    for code in objects:
+        key.update(code)
+    manager = get_cache_manager(key.hexdigest())
+    path = None if knobs.compilation.always_compile else manager.get_file("machine_code")
     if path is not None:
         with contextlib.suppress(cache.BadEntryError):
-            return cache.check(path)
-    code = cache.seal(toolchain.compile_c(text, name=metadata["name"], flags=flags))
-    manager.put(code, "kernel.so")
+            return cache.check(path)[: -cache.DIGEST_SIZE]
+    code = toolchain.compile_c(text, name=name, flags=flags, objects=objects)
+    manager.put(cache.seal(code), "machine_code")
     return code

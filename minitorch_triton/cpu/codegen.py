@@ -33,11 +33,15 @@ _PRELUDE = """\
 
 @dataclass(frozen=True)
 class CSource:
-    """A complete C file for one kernel, and the loop plans of its blocks."""
+    """A complete C file for one kernel, and the loop plans of its blocks.
+
+    ``products`` are the kinds of matrix products whose object code (see ``mt_gemm.h``) it needs.
+    """
 
     text: str
     name: str
     plans: tuple[Plan, ...] = ()
+    products: tuple[str, ...] = ()
 
 
 def compile_to_c(ttir: str) -> CSource:
@@ -59,7 +63,9 @@ def compile_to_c(ttir: str) -> CSource:
         functions.append(_function("MT_COLD ", "body_of_same_tensors", _body(general, kernel)))
         lines.insert(0, f"if ({_same_tensors(em, kernel)}) return body_of_same_tensors(L);")
     functions.append(_function("", "body", lines))
-    return CSource(_file(emitters, kernel, functions), kernel.name, tuple(em.plans))
+    products = tuple(sorted(set().union(*(em.products for em in emitters))))
+    text = _file(kernel, functions, products)
+    return CSource(text, kernel.name, tuple(em.plans), products)
 
 
 def _same_tensors(em: Emitter, kernel: Function) -> str:
@@ -84,22 +90,11 @@ def _function(qualifier: str, name: str, lines: list[str]) -> str:
     return f"static {qualifier}void {name}(mt_launch *L) {{\n{body}\n}}\n"
 
 
-def _file(emitters: list[Emitter], kernel: Function, functions: list[str]) -> str:
-    products = set().union(*(em.products for em in emitters))
+def _file(kernel: Function, functions: list[str], products: tuple[str, ...]) -> str:
     body = "\n".join(functions)
     where = f"/* {kernel.name}, {kernel.location} */\n" if kernel.location else ""
-    return (
-        f"{where}{_PRELUDE}{_products(products)}\n{body}\n"
-        "#define MT_PROGRAM_COST 0\nMT_ENTRY(body)\n"
-    )
-
-
-def _products(kinds: set[str]) -> str:
-    """Includes the micro-kernels that the kernel uses."""
-    if not kinds:
-        return ""
-    defines = "".join(f"#define MT_GEMM_{kind.upper()}\n" for kind in sorted(kinds))
-    return f'{defines}#include "mt_gemm.h"\n'
+    include = '#include "mt_gemm.h"\n' if products else ""
+    return f"{where}{_PRELUDE}{include}\n{body}\n#define MT_PROGRAM_COST 0\nMT_ENTRY(body)\n"
 
 
 def _declaration(element, name: str) -> str:

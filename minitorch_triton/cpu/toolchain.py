@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 INCLUDE_DIR = Path(__file__).parent / "include"
@@ -126,13 +127,20 @@ def fingerprint() -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def compile_c(text: str, *, name: str = "kernel", flags: tuple[str, ...] = ()) -> bytes:
-    """Compile one C file to a shared object and return its bytes.
+def compile_c(
+    text: str,
+    *,
+    name: str = "kernel",
+    flags: tuple[str, ...] = (),
+    objects: Sequence[bytes] = (),
+) -> bytes:
+    """Compile one C file to a shared object (an object file with the flag -c), return its bytes.
 
     Args:
         text: the complete C file; it may include the headers of `INCLUDE_DIR`.
         name: base name of the file, which the compiler's messages mention.
         flags: further compiler flags, after the standard ones.
+        objects: object files to link with it.
 
     Raises:
         NoCompilerError: there is no C compiler.
@@ -141,9 +149,12 @@ def compile_c(text: str, *, name: str = "kernel", flags: tuple[str, ...] = ()) -
     with tempfile.TemporaryDirectory(prefix="minitorch_triton_") as directory:
         source, output = Path(directory, f"{name[:100]}.c"), Path(directory, f"{name[:100]}.so")
         source.write_text(text)
+        linked = [Path(directory, f"{number}.o") for number in range(len(objects))]
+        for path, code in zip(linked, objects, strict=True):
+            path.write_bytes(code)
         command = [
             *find_compiler(), *FLAGS, *target_flags(), *flags, f"-I{INCLUDE_DIR}",
-            str(source), "-o", str(output), "-lm",
+            str(source), *map(str, linked), "-o", str(output), "-lm",
         ]  # fmt: skip
         _run(command, time_limit=TIME_LIMIT_S)
         return output.read_bytes()

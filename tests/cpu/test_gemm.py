@@ -16,28 +16,26 @@ TYPES = {  # name in mt_gemm.h: (C types of operand and accumulator, their torch
     "f16f32": ("uint16_t", "float", torch.float16, torch.float32),
     "i8i32": ("int8_t", "int32_t", torch.int8, torch.int32),
 }
-ARGUMENTS = "M, N, K, A, a_rs, a_cs, B, b_rs, b_cs, C, ldc, scratch"
 SOURCE = """
 #define MT_GEMM_{define}
-#include "mt_gemm.h"
+#include "mt_gemm_template.h"
 #define EXPORT __attribute__((visibility("default")))
-EXPORT int64_t scratch_size(int64_t M, int64_t N, int64_t K) {{
-  return mt_gemm_{name}_scratch(M, N, K);
+EXPORT int64_t scratch_size(int64_t M, int64_t K) {{
+  return MT_GEMM_SCRATCH({accumulator}, M, K);
 }}
-#define PARAMETERS int64_t M, int64_t N, int64_t K, {operand} *A, int64_t a_rs, int64_t a_cs, \\
-    {operand} *B, int64_t b_rs, int64_t b_cs, {accumulator} *C, int64_t ldc, {accumulator} *scratch
-EXPORT void add(PARAMETERS) {{ mt_gemm_{name}({arguments}); }}
-EXPORT void set(PARAMETERS) {{ mt_gemm_{name}_set({arguments}); }}
+EXPORT void product(
+    int64_t M, int64_t N, int64_t K, const {operand} *A, int64_t a_rs, int64_t a_cs,
+    const {operand} *B, int64_t b_rs, int64_t b_cs, {accumulator} *C, int64_t c_rs, int64_t c_cs,
+    int add, {accumulator} *scratch) {{
+  mt_gemm_{name}(M, N, K, A, a_rs, a_cs, B, b_rs, b_cs, C, c_rs, c_cs, add, scratch);
+}}
 """
 GUARD = 77
 
 
 def source(name):
     operand, accumulator, *_ = TYPES[name]
-    return SOURCE.format(
-        define=name.upper(), name=name, operand=operand, accumulator=accumulator,
-        arguments=ARGUMENTS,
-    )  # fmt: skip
+    return SOURCE.format(define=name.upper(), name=name, operand=operand, accumulator=accumulator)
 
 
 @functools.cache
@@ -47,12 +45,10 @@ def library(directory, name, flags=()):
     lib = ctypes.CDLL(str(path))
     size, pointer = ctypes.c_int64, ctypes.c_void_p
     lib.scratch_size.restype = size
-    lib.scratch_size.argtypes = [size] * 3
-    for function in (lib.add, lib.set):
-        function.restype = None
-        function.argtypes = [
-            *[size] * 3, pointer, size, size, pointer, size, size, pointer, size, pointer
-        ]  # fmt: skip
+    lib.scratch_size.argtypes = [size] * 2
+    matrix = [pointer, size, size]
+    lib.product.restype = None
+    lib.product.argtypes = [*[size] * 3, *matrix, *matrix, *matrix, ctypes.c_int, pointer]
     return lib
 
 
@@ -70,15 +66,15 @@ def directory(tmp_path_factory):
     return tmp_path_factory.mktemp("gemm")
 
 
-def product(lib, a, b, c, kind="add"):
+def product(lib, a, b, c, add=False):
     """Run the product on torch tensors; a write beyond the scratch memory fails."""
     (m, k), n = a.shape, b.shape[1]
-    size = lib.scratch_size(m, n, k)
+    size = lib.scratch_size(m, k)
     memory = torch.full((size + 64,), GUARD, dtype=c.dtype)
     start = -memory.data_ptr() % 64 // c.element_size()
     scratch = memory[start:]
-    getattr(lib, kind)(m, n, k, a.data_ptr(), *a.stride(), b.data_ptr(), *b.stride(),
-                       c.data_ptr(), c.stride(0), scratch.data_ptr())  # fmt: skip
+    lib.product(m, n, k, a.data_ptr(), *a.stride(), b.data_ptr(), *b.stride(),
+                c.data_ptr(), *c.stride(), add, scratch.data_ptr())  # fmt: skip
     assert (scratch[size:] == GUARD).all(), "wrote beyond its scratch memory"
 
 
@@ -110,11 +106,12 @@ def check(name, lib, m, n, k, a_layout, b_layout, padding):
     # Each of k products and sums rounds once: |error| <= k u sum |a b|, at first order.
     unit = torch.finfo(accumulator).eps / 2 if accumulator.is_floating_point else 0.0
     bound = (k + 1) * unit * (a.double().abs() @ b.double().abs() + GUARD)
-    for kind, start in (("add", GUARD), ("set", 0)):
+    for add, transposed in ((True, False), (False, False), (True, True)):
         c.fill_(GUARD)
-        product(lib, a, b, c, kind)
-        assert ((c[:m, :n].double() - expected - start).abs() <= bound).all()
-        assert (c[outside] == GUARD).all()
+        to = c.T.contiguous().T if transposed else c
+        product(lib, a, b, to[:m, :n], add)
+        assert ((to[:m, :n].double() - expected - add * GUARD).abs() <= bound).all()
+        assert (to[outside] == GUARD).all()
 
 
 SHAPES = [(1, 1, 1), (6, 16, 8), (5, 10, 33), (64, 128, 784), (13, 17, 500), (128, 10, 256),
@@ -170,11 +167,11 @@ def test_every_half_is_converted_exactly(directory, name, layout):
         finite = torch.where(a.isfinite(), a, torch.zeros_like(a))
         for left, right in ((finite, torch.eye(256, dtype=dtype)),
                             (torch.eye(256, dtype=dtype), finite)):  # fmt: skip
-            product(lib, left, right, c, "set")
+            product(lib, left, right, c)
             assert torch.equal(c, finite.float())
         line = torch.empty(256, 1)
         for column in range(256):
-            product(lib, a[:, column : column + 1], one, line, "set")
+            product(lib, a[:, column : column + 1], one, line)
             assert torch.equal(line.nan_to_num(), a[:, column : column + 1].float().nan_to_num())
             assert torch.equal(line.isnan(), a[:, column : column + 1].isnan())
 
@@ -189,7 +186,7 @@ def test_what_lies_beside_an_operand_does_not_matter(directory):
             (a[:m, :k], a.T.contiguous().T[:m, :k]), (b[:k, :n], b.T.contiguous().T[:k, :n])
         ):
             c = torch.empty(m, n)
-            product(lib, left, right, c, "set")
+            product(lib, left, right, c)
             bound = (k + 1) * torch.finfo(torch.float32).eps * (left.abs() @ right.abs())
             assert ((c - left.double() @ right.double()).abs() <= bound).all()
 
@@ -198,15 +195,15 @@ def test_integers_wrap(directory):
     lib = library(directory, "i8i32")
     k = 2**17 + 1
     a, c = torch.full((1, k), -128, dtype=torch.int8), torch.empty(1, 1, dtype=torch.int32)
-    product(lib, a, a.T, c, "set")
+    product(lib, a, a.T, c)
     assert c.item() == (k * 128 * 128 + 2**31) % 2**32 - 2**31
 
 
-@pytest.mark.parametrize("kind", ["add", "set"])
-def test_empty(directory, kind):
+@pytest.mark.parametrize("add", [False, True])
+def test_empty(directory, add):
     lib = library(directory, "f32")
     c = torch.full((3, 5), 7.0)
-    product(lib, torch.empty(3, 0), torch.empty(0, 5), c, kind)
-    assert (c == (7.0 if kind == "add" else 0.0)).all()
-    product(lib, torch.empty(0, 2), torch.empty(2, 5), c, "add")
-    product(lib, torch.empty(3, 2), torch.empty(2, 0), c[:, :0], "add")
+    product(lib, torch.empty(3, 0), torch.empty(0, 5), c, add)
+    assert (c == (7.0 if add else 0.0)).all()
+    product(lib, torch.empty(0, 2), torch.empty(2, 5), c[:0], add)
+    product(lib, torch.empty(3, 2), torch.empty(2, 0), c[:, :0], add)

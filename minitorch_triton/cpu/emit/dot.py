@@ -98,13 +98,20 @@ def multiply(em: Emitter, kind, left, right, inner, target, sizes, overwrite) ->
     """``target += left right``; or ``target = left right``, where its old content is of no use."""
     m, n, k = sizes
     type_ = _ACCUMULATORS[kind]
-    panels = em.scratch_array(type_, "panels", f"mt_gemm_{kind}_scratch({m}, {n}, {k})")
     if overwrite and (left.rows, right.columns) != (str(m), str(n)):
         em.line(f"if ({left.rows} < {m} || {right.columns} < {n})")
         em.line(f"    memset({target}, 0, {m * n} * sizeof({type_}));")
+    whole = Matrix(target, Poly.constant(n), Poly.constant(1), str(m), str(n))
+    call(em, kind, left, right, inner, whole, (m, k), overwrite)
+
+
+def call(em: Emitter, kind, left, right, inner, target, sizes, overwrite) -> None:
+    """Calls the function of ``mt_gemm.h`` for a product of at most ``sizes`` (M, K)."""
+    type_ = _ACCUMULATORS[kind]
+    scratch = em.scratch_array(type_, "panels", "MT_GEMM_SCRATCH({}, {}, {})".format(type_, *sizes))
     em.line(
-        f"mt_gemm_{kind}{'_set' if overwrite else ''}({left.rows}, {right.columns}, {inner}, "
-        f"{left.arguments}, {right.arguments}, {target}, {n}, {panels});"
+        f"mt_gemm_{kind}({left.rows}, {right.columns}, {inner}, {left.arguments}, "
+        f"{right.arguments}, {target.arguments}, {int(not overwrite)}, {scratch});"
     )
 
 
@@ -281,13 +288,7 @@ def product_loop(em: Emitter, loop: Op) -> bool:
     store = only_store(em, loop, number)
     output = output_matrix(em, store, product) if zero and store else None
     if output and (output.rows, output.columns) == (left.rows, right.columns):
-        panels = em.scratch_array(
-            _ACCUMULATORS[kind], "panels", f"mt_gemm_{kind}_scratch({m}, {n}, {_LONG})"
-        )
-        em.line(
-            f"mt_gemm_{kind}_set({left.rows}, {right.columns}, {inner}, {left.arguments}, "
-            f"{right.arguments}, {output.pointer}, {output.row_stride.text()}, {panels});"
-        )
+        call(em, kind, left, right, inner, output, (m, _LONG), True)
         em.finished.add(store)
         em.release(accumulator)
         return True
@@ -313,8 +314,8 @@ def only_store(em: Emitter, loop: Op, number: int) -> Op | None:
 
 
 def output_matrix(em: Emitter, store: Op, product: Op) -> Matrix | None:
-    """Where a store of a product goes, if the product may be computed right there: rows without
-    gaps, in memory that neither operand is loaded from."""
+    """Where a store of a product goes, if the product may be computed right there: a matrix in
+    memory that neither operand is loaded from."""
     pointer, mask = store.operands[0], (store.operands[2:] or [None])[0]
     target = analysis.root(pointer, em.carried)
     sources = [load_root(em, operand) for operand in product.operands[:2]]
@@ -328,8 +329,7 @@ def output_matrix(em: Emitter, store: Op, product: Op) -> Matrix | None:
         address = em.address(pointer, (ROW, COLUMN))
         return address.base, address.offset, em.conditions(mask, (ROW, COLUMN))
 
-    matrix = strided(em, product.result.shape, find)
-    return matrix if matrix and matrix.column_stride.value == 1 else None
+    return strided(em, product.result.shape, find)
 
 
 def load_root(em: Emitter, value: Value) -> Value | None:
