@@ -33,7 +33,7 @@ from minitorch_triton import cpu
 cpu.enable()
 
 # Everything below may start kernels, which on a CPU run natively from here on.
-from minitorch_triton import autograd, data, nn, ops, optim, utils  # noqa: E402
+from minitorch_triton import autograd, checking, data, nn, ops, optim, utils  # noqa: E402
 from minitorch_triton.autograd import (  # noqa: E402
     enable_grad,
     is_grad_enabled,

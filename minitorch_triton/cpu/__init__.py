@@ -8,15 +8,19 @@ shows how a kernel becomes machine code.
 """
 
 from .binding import prepare
+from .check_error import CheckError
+from .checking import checked
 from .driver import disable, enable, is_enabled
 from .launch import KernelError, PreparedKernel
 from .toolchain import CompileError, NoCompilerError
 
 __all__ = [
+    "CheckError",
     "CompileError",
     "KernelError",
     "NoCompilerError",
     "PreparedKernel",
+    "checked",
     "disable",
     "enable",
     "is_enabled",

@@ -17,6 +17,7 @@ EFFECTS = {"tt.store", "tt.assert", "tt.print"} | ATOMICS
 WHOLE_BLOCK = {"tt.histogram", "tt.dot", "tt.cat"}
 CONTROL = {"scf.for", "scf.if", "scf.while"}
 WRITES = {"tt.store"} | ATOMICS
+CHECKS = {"mt.check"}  # of checked mode; see instrument.py
 
 # Cost of one element in units of about a vectorised float operation; 1 where not named.
 _COSTS = {
@@ -212,7 +213,7 @@ def memory_element(value: Value) -> Element:
 
 def is_silent(op: Op) -> bool:
     """True for an operation that only computes its results from its operands."""
-    return op.name not in EFFECTS | CONTROL | WHOLE_BLOCK | REDUCTIONS
+    return op.name not in EFFECTS | CONTROL | WHOLE_BLOCK | REDUCTIONS | CHECKS
 
 
 def is_zero(value: Value) -> bool:

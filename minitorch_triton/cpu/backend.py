@@ -23,7 +23,7 @@ from triton._C.libtriton import ir, passes
 from triton.backends.compiler import BaseBackend, GPUTarget
 from triton.runtime.cache import get_cache_manager
 
-from . import cache, toolchain
+from . import cache, checking, toolchain
 
 # One target for every CPU: which processor it is, is part of `CPUBackend.hash`.
 TARGET = GPUTarget("cpu", "native", 1)
@@ -61,6 +61,8 @@ class CPUOptions:
         "ieee", "tf32", "tf32x3", "bf16x3", "bf16x6"
     )  # fmt: skip
     max_num_imprecise_acc_default: int = 0
+    # Whether the kernel looks at its accesses to memory: checked mode.
+    check: bool = False
     arch: str = TARGET.arch
     warp_size: int = TARGET.warp_size
     backend_name: str = "cpu"
@@ -89,6 +91,7 @@ class CPUBackend(BaseBackend):
         known = {field.name for field in fields(CPUOptions)}
         values = {name: opts[name] for name in known & opts.keys() if opts[name] is not None}
         values.setdefault("enable_fp_fusion", bool(knobs.language.default_fp_fusion))
+        values["check"] = checking.active
         values["extern_libs"] = tuple(values.get("extern_libs", ()))
         return CPUOptions(**values)
 
@@ -154,7 +157,7 @@ def make_c(module: Any, metadata: dict, options: CPUOptions) -> str:
     from .codegen import compile_to_c
 
     try:
-        source = compile_to_c(str(module))
+        source = compile_to_c(str(module), options.check)
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
         raise InternalError(f"cannot translate kernel {metadata['name']}: {error!r}") from error
     metadata["products"] = source.products

@@ -20,7 +20,7 @@ from triton.compiler import ASTSource, CompiledKernel
 from triton.compiler import compile as triton_compile
 from triton.runtime.jit import JITFunction, compute_cache_key, create_function_from_signature
 
-from . import cache
+from . import cache, checking, storages
 from .backend import TARGET, CPUBackend
 from .launch import Library, PreparedKernel, packer
 
@@ -127,6 +127,8 @@ class Launcher:
             slot for pair in zip(self.signature, args, strict=False) for slot in flatten(*pair)
         ]
         pack = packer([ty for ty, _ in slots])
+        if checking.active:
+            storages.note(tensors(args))
         if enter_hook is not None:
             enter_hook(launch_metadata)
         status = self.library.call(pack(grid_x, grid_y, grid_z, *(value for _, value in slots)))
@@ -147,7 +149,7 @@ def load(path: str, name: str, signature: dict[Any, Any]) -> Launcher:
     """
     cache.check(path)
     try:
-        return Launcher(Library(path, name), signature)
+        return Launcher(checking.open_library(path, name), signature)
     except (OSError, AttributeError) as error:
         raise cache.BadEntryError(f"{path}: {error}") from error
 
@@ -256,7 +258,7 @@ def general_run(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmu
     kernel_cache, _, _, backend, binder = caches
     bound_args, specialization, extra = binder(*args, **options)
     # Without Triton's memory of keys, in which the constants 0.0 and -0.0 are the same.
-    key = compute_cache_key({}, specialization, extra)
+    key = compute_cache_key({}, specialization, {**extra, "check": checking.active})
     compiled = kernel_cache.get(key)
     if compiled is None:
         packed = kernel._pack_args(backend, options, bound_args, specialization, extra)
@@ -333,7 +335,7 @@ def prepare(
 
     kernel_cache, _, _, backend, _ = caches_of(kernel)
     options["debug"] = options.get("debug", kernel.debug) or knobs.runtime.debug
-    key = compute_cache_key({}, specialization, options)
+    key = compute_cache_key({}, specialization, {**options, "check": checking.active})
     compiled = kernel_cache.get(key)
     if compiled is None:
         parsed, signature, constants, attrs = kernel._pack_args(

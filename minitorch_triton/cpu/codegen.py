@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import emit  # noqa: F401  (fills the registry of operations)
+from .emit import check as checks
 from .emit import ctypes
 from .emit.branches import emit_function_body
 from .emit.emitter import Emitter
+from .instrument import Site, instrument
 from .ir import Function, Pointer, UnsupportedOperation
 from .parser import parse
 from .schedule import Plan
@@ -44,8 +46,10 @@ class CSource:
     products: tuple[str, ...] = ()
 
 
-def compile_to_c(ttir: str) -> CSource:
+def compile_to_c(ttir: str, check: bool = False) -> CSource:
     """Translates a module of Triton IR, printed with or without locations.
+
+    With ``check`` the kernel looks at its accesses to memory; see `instrument`.
 
     Raises `ir.UnsupportedOperation`, which names the operation and the kernel's file and line.
     """
@@ -54,6 +58,7 @@ def compile_to_c(ttir: str) -> CSource:
     if len(kernels) != 1 or len(functions) != 1:
         raise UnsupportedOperation("a device function that was not inlined")
     (kernel,) = kernels
+    sites = instrument(kernel) if check else []
     em = Emitter(kernel)
     lines = _body(em, kernel)
     functions, emitters = [], [em]
@@ -64,7 +69,7 @@ def compile_to_c(ttir: str) -> CSource:
         lines.insert(0, f"if ({_same_tensors(em, kernel)}) return body_of_same_tensors(L);")
     functions.append(_function("", "body", lines))
     products = tuple(sorted(set().union(*(em.products for em in emitters))))
-    text = _file(kernel, functions, products)
+    text = _file(kernel, functions, products, sites)
     return CSource(text, kernel.name, tuple(em.plans), products)
 
 
@@ -90,11 +95,18 @@ def _function(qualifier: str, name: str, lines: list[str]) -> str:
     return f"static {qualifier}void {name}(mt_launch *L) {{\n{body}\n}}\n"
 
 
-def _file(kernel: Function, functions: list[str], products: tuple[str, ...]) -> str:
+def _file(
+    kernel: Function, functions: list[str], products: tuple[str, ...], sites: list[Site]
+) -> str:
     body = "\n".join(functions)
     where = f"/* {kernel.name}, {kernel.location} */\n" if kernel.location else ""
     include = '#include "mt_gemm.h"\n' if products else ""
-    return f"{where}{_PRELUDE}{include}\n{body}\n#define MT_PROGRAM_COST 0\nMT_ENTRY(body)\n"
+    tables = checks.tables(sites, kernel.arguments)
+    entry = "MT_CHECKED_ENTRY" if sites else "MT_ENTRY"
+    return (
+        f"{where}{_PRELUDE}{include}{tables}\n{body}\n"
+        f"#define MT_PROGRAM_COST 0\n{entry}(body)\n"
+    )
 
 
 def _declaration(element, name: str) -> str:

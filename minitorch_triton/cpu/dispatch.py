@@ -15,6 +15,7 @@ from triton import knobs
 from triton.compiler import CompiledKernel
 from triton.runtime.jit import JITFunction
 
+from . import checking
 from .binding import caches_of, general_run
 from .launch import packer
 
@@ -177,7 +178,7 @@ def make_run(compiled: CompiledKernel, parameters: list[str]) -> Callable:
 def run_on_cpu(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmup: bool) -> Any:
     """Run a kernel whose arguments are in CPU memory, and see to it that the next call is fast."""
     runtime = knobs.runtime
-    observed = kernel.pre_run_hooks or runtime.debug or has_launch_hooks()
+    observed = kernel.pre_run_hooks or runtime.debug or has_launch_hooks() or checking.active
     if not warmup and not observed:
         launchers = caches_of(kernel).launchers
         key = call_key(args, kwargs)

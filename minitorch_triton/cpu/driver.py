@@ -25,7 +25,7 @@ from triton.runtime import driver as triton_driver
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.jit import JITFunction
 
-from . import binding, cache
+from . import binding, cache, checking
 from .backend import TARGET, CPUBackend
 from .binding import DEVICE
 from .dispatch import run_on_cpu
@@ -202,7 +202,7 @@ def routed_run(self: JITFunction, *args: Any, grid: Any, warmup: bool, **kwargs:
         enter, leave = runtime.launch_enter_hook, runtime.launch_exit_hook
         observed = (
             getattr(enter, "calls", enter) or getattr(leave, "calls", leave)
-            or self.pre_run_hooks or runtime.debug
+            or self.pre_run_hooks or runtime.debug or checking.active
         )  # fmt: skip
         if launch is not None and not observed:
             if self.used_global_vals:
@@ -265,14 +265,23 @@ def routed_cache_key(source: Any, backend: Any, options: Any, env_vars: Any) -> 
 _triton: dict[str, Any] = {}
 
 
-def enable() -> None:
+def enable(check: bool | None = None) -> None:
     """Run `kernel[grid](...)` natively on CPU tensors from here on, in the whole process.
+
+    Args:
+        check: whether kernels look at each access to memory before they make it, and raise a
+            `CheckError` if it is wrong; None leaves that as it is, which at first is as the
+            environment variable `MINITORCH_TRITON_CHECK` says. See also `checked`.
 
     Kernels on GPU tensors are left as they are. With `TRITON_INTERPRET=1` in the environment this
     does nothing: then Triton's interpreter runs every kernel, and none is compiled. Calling it
     again does nothing either.
     """
-    if is_enabled() or knobs.runtime.interpret:
+    if knobs.runtime.interpret:
+        return
+    if check is not None or not is_enabled():
+        checking.turn(checking.asked_for() if check is None else check)
+    if is_enabled():
         return
     _triton.update(
         run=JITFunction.run, tune=Autotuner.run, key=triton_compiler.get_cache_key,
@@ -289,6 +298,7 @@ def disable() -> None:
     """Undo `enable`."""
     if not is_enabled():
         return
+    checking.turn(False)
     del backends["cpu"]
     JITFunction.run, Autotuner.run = _triton["run"], _triton["tune"]
     Autotuner.do_bench = _triton["do_bench"]

@@ -177,7 +177,7 @@ class _Planner:
 
     def visit(self, op: Op) -> None:
         shaped = any(isinstance(v.type, Tensor) for v in op.operands + op.results)
-        if op.name in analysis.CONTROL | analysis.WHOLE_BLOCK:
+        if op.name in analysis.CONTROL | analysis.WHOLE_BLOCK | analysis.CHECKS:
             self.whole(op)
         elif op is self.block.terminator:
             self.terminate(op)

@@ -176,8 +176,7 @@ class Planned:
 
     def __call__(self, args: Sequence) -> list:
         if _trace.storages is not None or not self.replays:
-            with set_grad_enabled(False):
-                return _as_list(self.function(*args))
+            return self.run(args)
         parts: list = []
         for arg in args:
             if isinstance(arg, Tensor):
@@ -191,6 +190,11 @@ class Planned:
         if plan is not None:
             return plan.replay(args)
         return self._record(key, args)
+
+    def run(self, args: Sequence) -> list:
+        """Call the function itself."""
+        with set_grad_enabled(False):
+            return _as_list(self.function(*args))
 
     def _record(self, key: tuple, args: Sequence) -> list:
         # Each argument gets an identity of its own, so that f(x, x) is not taken for f(x, y).

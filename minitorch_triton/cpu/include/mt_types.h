@@ -107,14 +107,14 @@ MT_FN uint16_t mt_f32_to_f16(float x) {
     const uint32_t sign = (mt_f32_bits(x) >> 16) & 0x8000;
     uint32_t code = mt_encode_(x, 10, 15);
     code = code > 0x7c00 ? 0x7c00 : code;
-    return (uint16_t)(sign | (x == x ? code : 0x7e00));
+    return (uint16_t)(sign | (x == x ? code : 0x7e00 | (mt_f32_bits(x) >> 13 & 0x1ff)));
 }
 MT_FN uint16_t mt_f32_to_f16_rtz(float x) {
     const uint32_t sign = (mt_f32_bits(x) >> 16) & 0x8000;
     uint32_t code = mt_encode_rtz_(x, 10, 15);
     code = code > 0x7bff ? 0x7bff : code;
     code = __builtin_fabsf(x) == __builtin_inff() ? 0x7c00 : code;
-    return (uint16_t)(sign | (x == x ? code : 0x7e00));
+    return (uint16_t)(sign | (x == x ? code : 0x7e00 | (mt_f32_bits(x) >> 13 & 0x1ff)));
 }
 
 /* The 8-bit floats saturate at their largest number, infinities included, as the conversions of

@@ -1,0 +1,256 @@
+"""Which bytes of this process belong to which tensor, for checked mode.
+
+A kernel sees addresses. The registry here says for each of them in which live storage it lies, and
+what is known of that storage's content. It learns of storages in three ways: from the arguments of
+a launch (`note`), from functions that allocate, which are wrapped while checking is on
+(`replace_while_checking`), and, for an address that is in none of these, by looking at every object
+that Python's garbage collector knows, so that pointer tables made at any earlier time work.
+
+The kinds of objects that own memory are in `KINDS`: torch's storages, and whatever an allocator
+of its own adds.
+"""
+
+from __future__ import annotations
+
+import bisect
+import ctypes
+import gc
+import sys
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Memory(NamedTuple):
+    """Bytes, and the object whose life is theirs."""
+
+    owner: Any
+    address: int
+    nbytes: int
+
+
+class StorageRecord(ctypes.Structure):
+    """`mt_storage` of mt_check.h."""
+
+    _fields_ = [
+        ("start", ctypes.c_uint64),
+        ("size", ctypes.c_uint64),
+        ("unwritten", ctypes.c_void_p),
+        ("writers", ctypes.c_void_p),
+        ("unit", ctypes.c_int64),
+    ]
+
+
+# What memory without content is filled with, by the low bits of the address.
+NO_CONTENT = np.array([0xA5, 0x7F, 0xB3, 0x7F, 0xA9, 0x7F, 0xBD, 0xFF], np.uint8)
+
+# For memory of unknown size: an argument that says no more than its address.
+UNBOUNDED = StorageRecord(0, 2**64 - 1, None, None, 0)
+
+
+class Entry:
+    """A live storage, with its shadows."""
+
+    def __init__(self, memory: Memory, on_death: Callable):
+        self.owner = weakref.ref(memory.owner, on_death)
+        self.record = StorageRecord(memory.address, memory.nbytes, None, None, 0)
+        self.shadows: dict[str, np.ndarray] = {}
+
+    def lose_content(self) -> None:
+        """Note that nothing has been written into the memory, and fill it so that this shows."""
+        start, size = self.record.start, self.record.size
+        memory = np.frombuffer((ctypes.c_char * size).from_address(start), np.uint8)
+        memory[:] = np.resize(np.roll(NO_CONTENT, -(start % 8)), size)
+        self._shadow("unwritten", np.ones(size, np.uint8))
+
+    def track_writers(self, unit: int) -> None:
+        """Have kernels note which program stored last in each `unit` bytes."""
+        if self.record.writers:
+            unit = min(unit, self.record.unit)
+        self._shadow("writers", np.zeros(self.record.size // unit + 1, np.uint32))
+        self.record.unit = unit
+
+    def _shadow(self, name: str, array: np.ndarray) -> None:
+        self.shadows[name] = array
+        setattr(self.record, name, array.ctypes.data)
+
+    def serves(self, memory: Memory) -> bool:
+        """Whether this is the entry for memory that starts at the same address."""
+        owner = self.owner()
+        if hasattr(owner, "data_ptr") and owner.data_ptr() != self.record.start:
+            return False  # torch moves a storage that it enlarges
+        return owner is memory.owner or self.record.size <= memory.nbytes
+
+
+class Registry:
+    """Live storages by their address."""
+
+    def __init__(self) -> None:
+        self.entries: dict[int, Entry] = {}
+        self.starts: list[int] = []
+
+    def add(self, memory: Memory) -> Entry | None:
+        """The entry of a storage, new or not; None for one of no bytes.
+
+        Of two that start at the same address, such as a buffer of a pool and the tensor that it is
+        lent to, the smaller one counts.
+        """
+        entry = self.entries.get(memory.address)
+        if entry is not None and entry.serves(memory):
+            return entry
+        if memory.nbytes == 0:
+            return None
+        address = memory.address
+        entry = Entry(memory, lambda reference: self._remove(address, reference))
+        if address not in self.entries:
+            bisect.insort(self.starts, address)
+        self.entries[address] = entry
+        return entry
+
+    def _remove(self, address: int, reference: weakref.ref) -> None:
+        entry = self.entries.get(address)
+        if entry is not None and entry.owner is reference:
+            del self.entries[address]
+            del self.starts[bisect.bisect_left(self.starts, address)]
+
+    def find(self, address: int) -> Entry | None:
+        """The storage that an address belongs to."""
+        return self._known(address) or self._search(address)
+
+    def _known(self, address: int) -> Entry | None:
+        # Where a small storage lies inside a larger one, it begins nearer to the address.
+        for position in range(bisect.bisect_right(self.starts, address) - 1, -1, -1):
+            entry = self.entries[self.starts[position]]
+            if address < entry.record.start + entry.record.size:
+                return entry
+            if position < len(self.starts) - 8:
+                break
+        return None
+
+    def _search(self, address: int) -> Entry | None:
+        """Look at all live objects: the address may come from one that no launch was given."""
+        for obj in gc.get_objects():
+            describe = kind_of(type(obj))
+            if describe is not None and (memory := describe(obj)) is not None:
+                self.add(memory)
+        return self._known(address)
+
+    def clear(self) -> None:
+        self.entries.clear()
+        self.starts.clear()
+
+
+registry = Registry()
+
+
+# ---- What owns memory ----------------------------------------------------------------------------
+
+KINDS: dict[type, Callable[[Any], Memory | None]] = {}
+
+
+def kind_of(cls: type) -> Callable[[Any], Memory | None] | None:
+    """What tells the memory of objects of a class."""
+    for base in cls.__mro__:
+        if base in KINDS:
+            return KINDS[base]
+    return None
+
+
+def memory_of_torch(tensor: Any, *_: Any, **__: Any) -> Memory | None:
+    """The storage of a torch tensor in host memory."""
+    if tensor.device.type != "cpu" or tensor.layout != sys.modules["torch"].strided:
+        return None
+    storage = tensor.untyped_storage()
+    return Memory(storage, storage.data_ptr(), storage.nbytes())
+
+
+def note(tensors: Iterable[Any]) -> None:
+    """Make the storages of a launch's arguments known, or that no more than an address is."""
+    _meet_torch()
+    for tensor in tensors:
+        describe = kind_of(type(tensor))
+        memory = describe(tensor) if describe is not None else None
+        if memory is not None:
+            registry.add(memory)
+
+
+# ---- While checking is on ------------------------------------------------------------------------
+
+
+class _Replacement:
+    """An attribute that is another one while checking is on."""
+
+    def __init__(self, owner: Any, name: str, replacement: Callable[[Any], Any]):
+        self.owner, self.name, self.replacement = owner, name, replacement
+
+    def apply(self) -> None:
+        self.original = vars(self.owner).get(self.name, getattr(self.owner, self.name))
+        setattr(self.owner, self.name, self.replacement(getattr(self.owner, self.name)))
+
+    def undo(self) -> None:
+        setattr(self.owner, self.name, self.original)
+
+
+_replacements: list[_Replacement] = []
+_watching = False
+
+
+def replace_while_checking(owner: Any, name: str, replacement: Callable[[Any], Any]) -> None:
+    """While checking is on, `owner.name` is `replacement(what it is otherwise)`."""
+    new = _Replacement(owner, name, replacement)
+    _replacements.append(new)
+    if _watching:
+        new.apply()
+
+
+def allocates(describe: Callable[..., Memory | None]) -> Callable[[Callable], Callable]:
+    """A replacement for a function whose result is memory that nothing has written yet.
+
+    Args:
+        describe: tells which memory that is, given the result and the function's arguments.
+    """
+
+    def replacement(function: Callable) -> Callable:
+        def allocate(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            memory = describe(result, *args, **kwargs)
+            entry = registry.add(memory) if memory is not None else None
+            if entry is not None:
+                entry.lose_content()
+            return result
+
+        return allocate
+
+    return replacement
+
+
+def _meet_torch() -> None:
+    """Learn of torch's tensors once it has been imported: kernels run without it, too."""
+    torch = sys.modules.get("torch")
+    if torch is None or torch.Tensor in KINDS:
+        return
+    KINDS[torch.Tensor] = memory_of_torch
+    for name in ("empty", "empty_like", "empty_strided"):
+        replace_while_checking(torch, name, allocates(memory_of_torch))
+    for name in ("new_empty", "new_empty_strided"):
+        replace_while_checking(torch.Tensor, name, allocates(memory_of_torch))
+
+
+def start_watching() -> None:
+    """Put the replacements in place."""
+    global _watching
+    _meet_torch()
+    for replacement in _replacements:
+        replacement.apply()
+    _watching = True
+
+
+def stop_watching() -> None:
+    """Undo `start_watching`, and forget all storages: nobody tells what is written from here on."""
+    global _watching
+    _watching = False
+    for replacement in reversed(_replacements):
+        replacement.undo()
+    registry.clear()
