@@ -5,11 +5,12 @@
 
 PYTHON ?= python3
 ARGS ?=
+CHECKED_TESTS := tests/ops tests/optim tests/cpu/test_public_kernels.py
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help mnist test bench gpu-compile lint clean
+.PHONY: help mnist test test-checked bench gpu-compile lint clean
 
 help: ## Say what the targets do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -19,6 +20,9 @@ mnist: $(READY) ## Train the MLP on MNIST and draw its learning curve
 
 test: $(READY) ## Run the tests
 	$(RUN) -m pytest -q -n auto --dist worksteal $(ARGS)
+
+test-checked: $(READY) ## Run the tests of ops with every access of every kernel checked
+	MINITORCH_TRITON_CHECK=1 $(RUN) -m pytest -q -n auto --dist worksteal $(CHECKED_TESTS) $(ARGS)
 
 bench: $(READY) ## Time the ops and a training step against PyTorch
 	$(RUN) -m benchmarks $(ARGS)

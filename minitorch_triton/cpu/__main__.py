@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from . import checking
 from .explain import STAGES, explain
 
 EXAMPLE = """\
@@ -32,7 +33,9 @@ def main() -> int:
     command.add_argument("kernel", help="module:kernel or file.py:kernel")
     command.add_argument("arguments", nargs="*", metavar="name=value", help="its parameters")
     command.add_argument("--stage", action="append", choices=STAGES, help="show only this stage")
+    command.add_argument("--check", action="store_true", help="with the checks of checked mode")
     options = parser.parse_args()
+    checking.turn(options.check)
     try:
         for text in explain(options.kernel, options.arguments, tuple(options.stage or STAGES)):
             print(text)

@@ -280,7 +280,7 @@ def enable(check: bool | None = None) -> None:
     if knobs.runtime.interpret:
         return
     if check is not None or not is_enabled():
-        checking.turn(checking.asked_for() if check is None else check)
+        checking.turn(checking.active or checking.asked_for() if check is None else check)
     if is_enabled():
         return
     _triton.update(

@@ -166,7 +166,7 @@ def explain(name: str, words: list[str], stages: tuple[str, ...] = STAGES) -> It
         yield compiled.asm["ttir"]
     if "plan" in stages:
         yield "==== Loop plan, one for each block of the IR"
-        plans = compile_to_c(compiled.asm["ttir"]).plans
+        plans = compile_to_c(compiled.asm["ttir"], compiled.metadata.check).plans
         yield "\n\n".join(map(describe_plan, plans))
     if "c" in stages:
         yield "==== C"
