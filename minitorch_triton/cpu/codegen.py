@@ -103,10 +103,7 @@ def _file(
     include = '#include "mt_gemm.h"\n' if products else ""
     tables = checks.tables(sites, kernel.arguments)
     entry = "MT_CHECKED_ENTRY" if sites else "MT_ENTRY"
-    return (
-        f"{where}{_PRELUDE}{include}{tables}\n{body}\n"
-        f"#define MT_PROGRAM_COST 0\n{entry}(body)\n"
-    )
+    return f"{where}{_PRELUDE}{include}{tables}\n{body}\n#define MT_PROGRAM_COST 0\n{entry}(body)\n"
 
 
 def _declaration(element, name: str) -> str:
