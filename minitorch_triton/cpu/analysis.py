@@ -18,6 +18,8 @@ WHOLE_BLOCK = {"tt.histogram", "tt.dot", "tt.cat"}
 CONTROL = {"scf.for", "scf.if", "scf.while"}
 WRITES = {"tt.store"} | ATOMICS
 CHECKS = {"mt.check"}  # of checked mode; see instrument.py
+# Views of which no element is more than one of the operand's, seen from many places.
+REPETITIONS = {"tt.splat", "tt.broadcast", "tt.expand_dims"}
 
 # Cost of one element in units of about a vectorised float operation; 1 where not named.
 _COSTS = {
@@ -91,22 +93,47 @@ def root(pointer: Value, outer: dict[Value, Value]) -> Value | None:
             return pointer
 
 
-def same_offsets(a: Value, b: Value) -> bool:
-    """True where two pointers are equal but for the scalars that they are offsets from."""
-    while a is not b:
-        x, y = a.op, b.op
-        followed = [
-            op is not None and (op.name == "tt.addptr" or op.name in VIEWS) for op in (x, y)
-        ]
-        if not any(followed):
-            roots = not isinstance(a.type, Tensor) and not isinstance(b.type, Tensor)
-            return roots and a.element.pointee.bits == b.element.pointee.bits
-        if not all(followed) or a.shape != b.shape:
-            return False
-        if (x.name, x.operands[1:], x.attributes) != (y.name, y.operands[1:], y.attributes):
-            return False
-        a, b = x.operands[0], y.operands[0]
-    return True
+def same_offsets(a: Value, b: Value) -> frozenset[frozenset[Value]] | None:
+    """The pairs of scalars that must be equal for two pointers to be equal but for the scalars
+    that they are offsets from; None where they may differ even so."""
+    if a is b:
+        return frozenset()
+    x, y = a.op, b.op
+    followed = [op is not None and (op.name == "tt.addptr" or op.name in VIEWS) for op in (x, y)]
+    if not any(followed):
+        roots = not isinstance(a.type, Tensor) and not isinstance(b.type, Tensor)
+        return frozenset() if roots and a.element.pointee.bits == b.element.pointee.bits else None
+    if not all(followed) or a.shape != b.shape or not _alike(x, y):
+        return None
+    offsets = zip(x.operands[1:], y.operands[1:], strict=True)
+    found = [same_offsets(x.operands[0], y.operands[0]), *(_same_index(*pair) for pair in offsets)]
+    return None if None in found else frozenset().union(*found)
+
+
+def _same_index(a: Value, b: Value) -> frozenset[frozenset[Value]] | None:
+    """The pairs of scalars that must be equal for two indices to be; None where that is unknown."""
+    if a is b:
+        return frozenset()
+    if a.type != b.type:
+        return None
+    x, y = a.op, b.op
+    if x is None and y is None:
+        return None if isinstance(a.type, Tensor) else frozenset({frozenset({a, b})})
+    if x is None or y is None or not _alike(x, y) or not _is_index_arithmetic(x):
+        return None
+    found = [_same_index(*pair) for pair in zip(x.operands, y.operands, strict=True)]
+    return None if None in found else frozenset().union(*found)
+
+
+def _alike(x: Op, y: Op) -> bool:
+    """True where two operations compute the same of equal operands."""
+    return (x.name, x.words, x.attributes) == (y.name, y.words, y.attributes) and len(
+        x.operands
+    ) == len(y.operands)
+
+
+def _is_index_arithmetic(op: Op) -> bool:
+    return op.name in _INDEX_ARITHMETIC or op.name in VIEWS or op.name.startswith("arith.")
 
 
 def are_distinct(pointers: Value, outer: dict[Value, Value]) -> bool:

@@ -15,7 +15,7 @@ from .emit import ctypes
 from .emit.branches import emit_function_body
 from .emit.emitter import Emitter
 from .instrument import Site, instrument
-from .ir import Function, Pointer, UnsupportedOperation
+from .ir import Function, Pointer, UnsupportedOperation, Value
 from .parser import parse
 from .schedule import Plan
 
@@ -75,8 +75,16 @@ def compile_to_c(ttir: str, check: bool = False) -> CSource:
 
 def _same_tensors(em: Emitter, kernel: Function) -> str:
     """A test in C whether pointers are equal that ``body`` takes to be different tensors."""
-    pairs = sorted(sorted(kernel.arguments.index(v) for v in pair) for pair in em.apart)
-    return " || ".join(f"L->args[{a}] == L->args[{b}]" for a, b in pairs)
+
+    def equal(pair: frozenset[Value]) -> str:
+        a, b = sorted(kernel.arguments.index(value) for value in pair)
+        return f"L->args[{a}] == L->args[{b}]"
+
+    tests = []
+    for pair, unless in em.apart.items():
+        harmless = " && ".join(sorted(map(equal, unless or ())))
+        tests.append(f"{equal(pair)} && !({harmless})" if harmless else equal(pair))
+    return " || ".join(f"({test})" for test in sorted(tests))
 
 
 def _body(em: Emitter, kernel: Function) -> list[str]:

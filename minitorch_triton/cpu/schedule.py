@@ -90,17 +90,33 @@ class WholeStep:
 
 
 Step = ScalarStep | WholeStep | Group
+Pair = frozenset[Value]
+
+
+class Apart(dict[Pair, frozenset[Pair] | None]):
+    """The pairs of a kernel's pointers that must not be the same tensor for its code to be right.
+
+    A pair may be the same tensor after all where each of the pairs of scalars is equal that it
+    maps to, such as the strides of two views; None: never.
+    """
+
+    def require(self, pair: Pair, unless: frozenset[Pair] | None = None) -> None:
+        known = self.get(pair, frozenset())
+        self[pair] = None if unless is None or known is None else known | unless
+
+    def include(self, other: Apart) -> None:
+        for pair, unless in other.items():
+            self.require(pair, unless)
 
 
 @dataclass
 class Plan:
     """Steps of one block; ``arrays`` are the blocks that live in memory, and whether only one
-    row of each is needed at a time. ``apart`` are the pairs of the kernel's pointers that must not
-    be the same tensor for the plan to be right."""
+    row of each is needed at a time. ``apart`` is what the plan takes for granted."""
 
     steps: list[Step]
     arrays: dict[Value, bool]
-    apart: set[frozenset[Value]] = field(default_factory=set)
+    apart: Apart = field(default_factory=Apart)
 
 
 def plan_block(
@@ -143,7 +159,7 @@ class _Planner:
         self.keep = keep
         self.arguments = arguments
         self.aliasing = aliasing
-        self.apart: set[frozenset[Value]] = set()
+        self.apart = Apart()
         self.missing: set[Value] = set()
         self.steps: list[Step] = []
         self.group: Group | None = None
@@ -485,6 +501,8 @@ class _Planner:
             pending += self.operands_at(value, index, extents)
 
     def worth_keeping(self, value, index, variables, stage, group, whole) -> bool:
+        if value.op.name in analysis.REPETITIONS:
+            return False  # rather what it repeats
         cost = self.cost(value)
         if whole:
             return cost > LOOP_COST
@@ -527,25 +545,41 @@ class _Planner:
     def conflict(self, op: Op, index: Index, write: Op, write_index: Index) -> bool:
         """True where what ``op`` reads or writes at ``index`` may be memory that ``write`` changes
         for another element of its block than that at ``write_index``."""
-        atomic = write.name in analysis.ATOMICS
-        if index == write_index and self.same_places(op, write) and not atomic:
-            return False
+        if index == write_index and write.name not in analysis.ATOMICS:
+            equal = self.same_places(op, write)
+            if equal is not None and (not equal or self.alias_harmlessly(op, write, equal)):
+                return False
         return self.may_alias(op, write)
 
-    def same_places(self, a: Op, b: Op) -> bool:
-        """True where each element of one operation has its place, for both the same if their
-        tensors are the same."""
+    def same_places(self, a: Op, b: Op) -> frozenset[Pair] | None:
+        """The pairs of scalars that must be equal for each element of one operation to have its
+        place, for both the same if their tensors are the same; None where they may not even so."""
         mine, theirs = a.operands[0], b.operands[0]
-        return analysis.same_offsets(mine, theirs) and analysis.are_distinct(theirs, self.carried)
+        equal = analysis.same_offsets(mine, theirs)
+        return equal if analysis.are_distinct(theirs, self.carried) else None
+
+    def roots(self, a: Op, b: Op) -> tuple[Value | None, Value | None]:
+        mine, theirs = (analysis.root(op.operands[0], self.carried) for op in (a, b))
+        return mine, theirs
+
+    def alias_harmlessly(self, a: Op, b: Op, equal: frozenset[Pair]) -> bool:
+        """True where two operations touch the same memory only if they have the same places."""
+        mine, theirs = self.roots(a, b)
+        if mine is theirs or not self.is_argument(mine) or not self.is_argument(theirs):
+            return False
+        if self.aliasing or not all(self.is_argument(v) for pair in equal for v in pair):
+            return False
+        self.apart.require(frozenset((mine, theirs)), unless=equal)
+        return True
 
     def may_alias(self, a: Op, b: Op) -> bool:
         """True where two operations may touch the same memory."""
-        mine, theirs = (analysis.root(op.operands[0], self.carried) for op in (a, b))
+        mine, theirs = self.roots(a, b)
         if mine is theirs or not self.is_argument(mine) or not self.is_argument(theirs):
             return True
-        if self.same_places(a, b) or analysis.ATOMICS & {a.name, b.name}:
+        if self.same_places(a, b) == frozenset() or analysis.ATOMICS & {a.name, b.name}:
             return True  # in place, which is usual; and other threads change what atomics guard
-        self.apart.add(frozenset((mine, theirs)))
+        self.apart.require(frozenset((mine, theirs)))
         return self.aliasing
 
     def is_argument(self, pointer: Value | None) -> bool:

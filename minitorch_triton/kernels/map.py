@@ -186,7 +186,7 @@ def map_strided_kernel(
     ]
     y = call(FN, values, ARGS)
     y = tl.broadcast_to(y.to(y_ptr.dtype.element_ty), (BLOCK_SIZE_M, BLOCK_SIZE_N))
-    tl.store(y_ptr + y_row[:, None] + inner_offsets(col, y_n, STEPS[0]), y, mask=mask)
+    tl.store(y_ptr + (y_row[:, None] + inner_offsets(col, y_n, STEPS[0])), y, mask=mask)
 
 
 def collapse(

@@ -138,3 +138,19 @@ def test_a_sum_that_overwrites_an_operand_before_it_is_normalised(target):
     torch.testing.assert_close(total, s)
     torch.testing.assert_close(out, expected)
     assert "same_tensors" not in compiled.asm["c"]
+
+
+@triton.jit
+def add_rows(y, y_stride, x, x_stride, b, n, BLOCK: tl.constexpr):
+    i, j = tl.arange(0, 4)[:, None], tl.arange(0, BLOCK)[None, :]
+    v = tl.load(x + i * x_stride + j, mask=j < n) + tl.load(b + j, mask=j < n)
+    tl.store(y + i * y_stride + j, v, mask=j < n)
+
+
+@pytest.mark.parametrize("strides", [(40, 40), (30, 40), (40, 30)])
+def test_the_same_tensor_with_equal_and_with_other_strides(strides):
+    memory, b = torch.randn(200), torch.randn(30)
+    y, x = (memory.as_strided((4, 30), (stride, 1)) for stride in strides)
+    expected = x + b
+    add_rows[(1,)](memory, strides[0], memory, strides[1], b, 30, BLOCK=32)
+    torch.testing.assert_close(y, expected)

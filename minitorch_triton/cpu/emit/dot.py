@@ -323,7 +323,8 @@ def output_matrix(em: Emitter, store: Op, product: Op) -> Matrix | None:
         return None
     if any(root not in em.function.arguments for root in (target, *sources)):
         return None
-    em.apart |= {frozenset((target, source)) for source in sources}
+    for source in sources:
+        em.apart.require(frozenset((target, source)))
 
     def find():
         address = em.address(pointer, (ROW, COLUMN))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from .. import analysis
 from ..ir import Block, Element, Function, Op, Pointer, Scalar, Tensor, UnsupportedOperation, Value
 from ..poly import Poly, literal
-from ..schedule import Group, Plan, ScalarStep, WholeStep, plan_block
+from ..schedule import Apart, Group, Plan, ScalarStep, WholeStep, plan_block
 from ..views import ZERO, Index, flatten, is_view, source_index
 from . import ctypes
 from .loops import emit_group
@@ -68,7 +68,7 @@ class Emitter:
     def __init__(self, function: Function, aliasing: bool = False):
         self.function = function
         self.aliasing = aliasing
-        self.apart: set[frozenset[Value]] = set()
+        self.apart = Apart()
         self.frames: list[Frame] = []
         self.depths: dict[str, int] = {}
         self.extents: dict[str, int] = {}
@@ -481,7 +481,7 @@ class Emitter:
         memory = set(self.arrays)
         plan = plan_block(block, self.carried, assigned or {}, memory, arguments, self.aliasing)
         self.plans.append(plan)
-        self.apart |= plan.apart
+        self.apart.include(plan.apart)
         self.allocate(plan)
         for step in plan.steps:
             if isinstance(step, ScalarStep):
