@@ -28,6 +28,7 @@ _PRELUDE = """\
 #define MT_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MT_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define MT_OPAQUE(x) __asm__("" : "+r"(x))
+#define MT_LANES __attribute__((aligned(64)))
 #define MT_COLD __attribute__((cold, noinline))
 #define MT_SWAP(a, b) do { __typeof__(a) other = (a); (a) = (b); (b) = other; } while (0)
 """

@@ -141,16 +141,20 @@ def reduce_kernel(
     ONE_KEPT: tl.constexpr,
     ONE_REDUCED: tl.constexpr,
     KEPT_INNER: tl.constexpr,  # tile (reduced, kept) in place of (kept, reduced)
+    EACH_TILE: tl.constexpr,  # reduce every tile at once: a CPU has no registers for a sum of tiles
     BLOCK_SIZE_M: tl.constexpr,
     BLOCK_SIZE_N: tl.constexpr,
 ):
     m = tl.program_id(0).to(tl.int64) * BLOCK_SIZE_M + tl.arange(0, BLOCK_SIZE_M)
+    AXIS: tl.constexpr = 0 if KEPT_INNER else 1
     if KEPT_INNER:
         rows = m[None, :]
         total = tl.full((BLOCK_SIZE_N, BLOCK_SIZE_M), IDENTITY, COMPUTE)
     else:
         rows = m[:, None]
         total = tl.full((BLOCK_SIZE_M, BLOCK_SIZE_N), IDENTITY, COMPUTE)
+    if EACH_TILE:
+        total = tl.full((BLOCK_SIZE_M,), IDENTITY, COMPUTE)
     a_row = group_offsets(
         rows, kept_1, kept_2, a_k0, a_k1, 1 if UNIT[0] and KEPT_INNER else a_k2, ONE_KEPT
     )
@@ -218,11 +222,11 @@ def reduce_kernel(
             number_operand(r, FLOATS[2], COMPUTE),
         ]
         x = call(FN, values, ARGS)
-        total = combine(total, tl.where(mask, x, tl.full((), IDENTITY, COMPUTE)), KIND)
-    if KEPT_INNER:
-        y = reduce_axis(total, 0, KIND)
-    else:
-        y = reduce_axis(total, 1, KIND)
+        x = tl.where(mask, x, tl.full((), IDENTITY, COMPUTE))
+        if EACH_TILE:
+            x = reduce_axis(x, AXIS, KIND)
+        total = combine(total, x, KIND)
+    y = total if EACH_TILE else reduce_axis(total, AXIS, KIND)
     if MEAN:
         y = y / count.to(COMPUTE)
     y_offsets = tl.program_id(1).to(tl.int64) * M + m
@@ -392,7 +396,7 @@ def reduction(
         COMPUTE=TRITON_DTYPE[compute], KIND=kind,
         IDENTITY=identity_element(kind, compute), MEAN=mean_of > 0,
         ONE_KEPT=len(kept) == 1, ONE_REDUCED=len(reduced) == 1, KEPT_INNER=kept_inner,
-        BLOCK_SIZE_M=block_m, BLOCK_SIZE_N=block_n,
+        EACH_TILE=is_cpu(y), BLOCK_SIZE_M=block_m, BLOCK_SIZE_N=block_n,
     )  # fmt: skip
 
 

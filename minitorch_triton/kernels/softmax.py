@@ -61,7 +61,7 @@ def softmax_kernel(
         if LOG:
             y = x - tl.log(total)
         else:
-            y = exponentials / total
+            y = exponentials * (1 / total)
         tl.store(y_ptr + offsets(o, m, n, stride_yo, stride_ym, stride_yn, UNIT), y, mask=mask)
     else:
         largest = tl.full((BLOCK_SIZE_M,), float("-inf"), COMPUTE_TYPE)
@@ -79,7 +79,7 @@ def softmax_kernel(
             if LOG:
                 y = x - tl.log(total)[:, None]
             else:
-                y = tl.exp(x) / total[:, None]
+                y = tl.exp(x) * (1 / total)[:, None]
             offs_y = offsets(o, m, start + n, stride_yo, stride_ym, stride_yn, UNIT)
             tl.store(y_ptr + offs_y, y, mask=mask)
 

@@ -106,11 +106,29 @@ for _name, _symbol in {
     "arith.subf": "-",
     "arith.mulf": "*",
     "tt.precise_divf": "/",
-    "arith.andi": "&",
     "arith.ori": "|",
     "arith.xori": "^",
 }.items():
     operator(_name, _symbol)
+
+
+@lowers("arith.andi")
+def andi(em: Emitter, op: Op, index: Index) -> str:
+    if decided := decided_by_loop(em, op, index):
+        return decided
+    a, b = em.operands(op, index)
+    return f"{a} & {b}"
+
+
+def decided_by_loop(em: Emitter, op: Op, index: Index) -> str:
+    """``true`` or ``false`` for a truth value that the bounds of a loop, which come from a mask,
+    decide; else nothing."""
+    if op.result.element.bits > 1:
+        return ""
+    conditions = em.conditions(op.result, index)
+    if not all(isinstance(c, Poly) for c in conditions):
+        return ""
+    return em.decided(conditions, max((em.condition_depth(c) for c in conditions), default=0))
 
 
 @lowers("arith.negf")
@@ -246,13 +264,9 @@ def extern_elementwise(em: Emitter, op: Op, index: Index) -> str:
 
 @lowers("arith.cmpi")
 def cmpi(em: Emitter, op: Op, index: Index) -> str:
-    """A comparison: known where a loop's bounds come from a mask with the same condition."""
     predicate = op.words[0]
-    conditions = em.conditions(op.result, index)
-    if all(isinstance(c, Poly) for c in conditions):
-        depth = max((em.condition_depth(c) for c in conditions), default=0)
-        if decided := em.decided(conditions, depth):
-            return decided
+    if decided := decided_by_loop(em, op, index):
+        return decided
     a, b = em.operands(op, index)
     if predicate.startswith("u"):
         type_ = f"uint{max(op.operands[0].element.bits, 8)}_t"

@@ -156,16 +156,19 @@ def lanes_loop(em, stage, accumulators, conditions, low, high) -> None:
         run_task(em, task, accumulators.get(task))
     lines = ["const int64_t j = b + k;", *em.pop()]
     em.push()
-    whole = low == "0" and high == str(stage.extent)
-    if not whole:
-        em.line(f"if ({high} - b >= {lanes})")
     em.line("#pragma GCC ivdep")
     em.block(f"for (int64_t k = 0; k < {lanes}; ++k)", lines)
-    if not whole:
-        em.line("else")
-        em.line("#pragma GCC ivdep")
-        em.block(f"for (int64_t k = 0; k < {high} - b; ++k)", lines)
-    em.block(f"for (int64_t b = {low}; b < {high}; b += {lanes})", em.pop())
+    block = em.pop()
+    if low == "0" and high == str(stage.extent):
+        em.block(f"for (int64_t b = 0; b < {high}; b += {lanes})", block)
+        return
+    # The test for a last, shorter block is not in the loop, so that the lanes stay in registers.
+    em.push()
+    em.line(f"int64_t b = {low};")
+    em.block(f"for (; b + {lanes} <= {high}; b += {lanes})", block)
+    em.line("#pragma GCC ivdep")
+    em.block(f"for (int64_t k = 0; k < {high} - b; ++k)", lines)
+    em.block("", em.pop())
 
 
 def run_task(em: Emitter, task: Task, accumulator) -> None:

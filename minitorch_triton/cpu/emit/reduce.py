@@ -108,7 +108,7 @@ class Lanes:
         self.count = count
         self.type = ctypes.variable_type(task.op.operands[0].element)
         self.name = em.fresh(f"{task.op.result.name}_lanes")
-        em.line(f"{self.type} {self.name}[{count}];")
+        em.line(f"MT_LANES {self.type} {self.name}[{count}];")
         em.line(f"for (int64_t k = 0; k < {count}; ++k) {self.name}[k] = {kind.identity};")
 
     def rest(self, em: Emitter, first: str, extent: int, step: str) -> bool:
