@@ -155,6 +155,7 @@ HALF_LG2 = HALF_LN2 / mp.log(10)
 QUARTER_PI = mp.pi / 4 * (1 + mpf(2) ** -12)
 M_LOW, M_HIGH = SQRT_HALF - 1, mp.sqrt(2) - 1  # significand - 1 of a logarithm's argument
 S_HIGH = (M_HIGH / (2 + M_HIGH)) ** 2  # the square of f / (2 + f) for the same f
+ERF_SLOPE = round_to(2 / mp.sqrt(mp.pi), 24)
 TINY = mpf(2) ** -40  # stands for 0, where some of the expressions below are 0/0
 
 
@@ -206,19 +207,9 @@ FITS = [
         "log10(1 + x) = x P(x)",
     ),
     Fit(
-        "tanh_f32", TINY, mpf(0.65) ** 2, 4,
-        of_square(lambda x: (mp.tanh(x) - x) / x**3), of_square(lambda x: x**3 / mp.tanh(x)),
-        "tanh(sqrt(x)) = sqrt(x) (1 + x P(x))",
-    ),
-    Fit(
-        "erf_f32", TINY, mpf(1), 6,
-        of_square(lambda x: mp.erf(x) / x - 1), of_square(lambda x: x / mp.erf(x)),
-        "erf(sqrt(x)) = sqrt(x) (1 + P(x))",
-    ),
-    Fit(
-        "erf_tail_f32", mpf(1), mpf(4), 6,
-        lambda x: -mp.log(mp.erfc(x)), lambda x: mp.erfc(x) / mp.erf(x),
-        "erf(x) = 1 - exp(-P(x))",
+        "erf_f32", TINY, mpf(4), 8,
+        lambda x: -mp.log(mp.erfc(x)) / x - ERF_SLOPE, lambda x: x * mp.erfc(x) / mp.erf(x),
+        f"erf(x) = 1 - exp(-x ({hexadecimal(ERF_SLOPE)} + P(x)))",
     ),
     Fit(
         "sin_f32", TINY, QUARTER_PI**2, 2,

@@ -114,10 +114,32 @@ MT_FN mt_reduced_f64_ mt_reduce_exp_f64_(double x) {
 /* Beyond these arguments the result is 0 or infinity; NaN passes through. */
 #define MT_CLAMP_(x, low, high) ((x) < (low) ? (low) : (x) > (high) ? (high) : (x))
 
+/* exp(x) = y 2^n: y and, in the lowest bits of `shifted`, n; |x| < 2^21. */
+typedef struct {
+    float y;
+    uint32_t shifted;
+} mt_scaled_f32_;
+MT_FN mt_scaled_f32_ mt_exp_scaled_f32_(float x) {
+    const float shifted = MT_FMA_f32(x, 0x1.715476p+0f, MT_ROUND_F32_);
+    const float n = shifted - MT_ROUND_F32_;
+    const float r = MT_FMA_f32(n, -0x1.7f7d1cp-20f, MT_FMA_f32(n, -0x1.62e4p-1f, x));
+    const float y = MT_FMA_f32(MT_FMA_f32(mt_poly_exp_f32_(r), r, 1.0f), r, 1.0f);
+    return (mt_scaled_f32_){y, mt_f32_bits(shifted)};
+}
+/* Adding n to the exponent scales by 2^n; a result that may be subnormal is first made 2^64 times
+ * as large. */
 MT_FN float mt_exp_f32(float x) {
-    const mt_reduced_f32_ a = mt_reduce_exp_f32_(MT_CLAMP_(x, -104.0f, 89.0f));
-    const float p = MT_FMA_f32(a.r * a.r, mt_poly_exp_f32_(a.r), a.r);
-    return mt_scale_f32_(1.0f + p, a.n);
+    const mt_scaled_f32_ a = mt_exp_scaled_f32_(x);
+    const uint32_t bits = mt_f32_bits(a.y) + (a.shifted << 23);
+    const float normal = mt_bits_f32(bits), small = mt_bits_f32(bits + (64u << 23)) * 0x1p-64f;
+    const float positive = x < -87.0f ? small : normal;
+    const float finite = x < -104.0f ? 0.0f : positive;
+    return x <= 0x1.62e42ep+6f ? finite : x + __builtin_inff(); /* NaN for NaN */
+}
+/* exp(-x) for x >= 0 and NaN. */
+MT_FN float mt_exp_minus_f32_(float x) {
+    const mt_scaled_f32_ a = mt_exp_scaled_f32_(x > 104.0f ? -104.0f : -x);
+    return a.y * mt_bits_f32((a.shifted << 23) + ((127u + 64u) << 23)) * 0x1p-64f;
 }
 MT_FN double mt_exp_f64(double x) {
     const mt_reduced_f64_ a = mt_reduce_exp_f64_(MT_CLAMP_(x, -746.0, 710.0));
@@ -166,25 +188,35 @@ MT_FN double mt_expm1_f64(double x) {
     return mt_copysign_f64(a.n == 0 ? p : scaled, x);
 }
 
-/* 1 / (1 + exp(-x)), also where exp(-x) overflows. */
-#define MT_SIGMOID_(type, F, suffix)                                                              \
-    MT_FN F mt_sigmoid_##type(F x) {                                                             \
-        const F e = mt_exp_##type(-__builtin_fabs##suffix(x));                                   \
-        const F sum = 1 + e, lost = e - (sum - 1);                                               \
-        const F y = (x < 0 ? e : 1) / sum;                                                       \
-        return y - y * lost;                                                                     \
-    }
-MT_SIGMOID_(f32, float, f)
-MT_SIGMOID_(f64, double, )
+/* 1 / (1 + exp(-x)), also where exp(-x) overflows; what the sum loses by rounding is made up. */
+MT_FN float mt_sigmoid_f32(float x) {
+    const float e = mt_exp_minus_f32_(__builtin_fabsf(x));
+    const float sum = 1.0f + e, lost = e - (sum - 1.0f);
+    const float y = (x < 0 ? e : 1.0f) / sum;
+    return MT_FMA_f32(-y, lost, y);
+}
+MT_FN double mt_sigmoid_f64(double x) {
+    const double e = mt_exp_f64(-__builtin_fabs(x));
+    const double sum = 1 + e, lost = e - (sum - 1);
+    const double y = (x < 0 ? e : 1) / sum;
+    return y - y * lost;
+}
 
-/* A polynomial near 0, elsewhere 1 - 2 / (exp(2|x|) + 1). */
+/* exp(x) - 1 for |x| < 80, with a small relative error also near 0. */
+MT_FN float mt_expm1_near_f32_(float x) {
+    const mt_reduced_f32_ a = mt_reduce_exp_f32_(x);
+    const float p = MT_FMA_f32(a.r * a.r, mt_poly_expm1_f32_(a.r), a.r);
+    const float s = mt_pow2_f32_(a.n);
+    return MT_FMA_f32(p, s, s - 1.0f);
+}
+
+/* (exp(2|x|) - 1) / (exp(2|x|) + 1); what the sum loses by rounding is made up. */
 MT_FN float mt_tanh_f32(float x) {
-    const float magnitude = __builtin_fabsf(x), x2 = x * x;
-    const float near = MT_FMA_f32(magnitude * x2, mt_poly_tanh_f32_(x2), magnitude);
-    const mt_reduced_f32_ a = mt_reduce_exp_f32_(magnitude > 9.25f ? 18.5f : 2.0f * magnitude);
-    const float p = MT_FMA_f32(a.r * a.r, mt_poly_exp_f32_(a.r), a.r);
-    const float far = 1.0f - 2.0f / (MT_FMA_f32(p, mt_pow2_f32_(a.n), mt_pow2_f32_(a.n)) + 1.0f);
-    return mt_copysign_f32(magnitude < 0.625f ? near : far, x);
+    const float magnitude = __builtin_fabsf(x);
+    const float e = mt_expm1_near_f32_(magnitude > 9.25f ? 18.5f : 2.0f * magnitude);
+    const float sum = e + 2.0f, lost = e - (sum - 2.0f);
+    const float r = 1.0f / sum, y = e * r;
+    return mt_copysign_f32(MT_FMA_f32(MT_FMA_f32(-lost, y, MT_FMA_f32(-sum, y, e)), r, y), x);
 }
 MT_FN double mt_tanh_f64(double x) {
     const double magnitude = __builtin_fabs(x), x2 = x * x;
@@ -194,15 +226,11 @@ MT_FN double mt_tanh_f64(double x) {
     return mt_copysign_f64(magnitude < 0.625 ? near : far, x);
 }
 
-/* A polynomial below 1; above, 1 - exp of one, which loses nothing since erf > 0.84. */
+/* 1 - exp(-t) with t = -log(1 - erf|x|), which is |x| times a polynomial. */
 MT_FN float mt_erf_f32(float x) {
-    const float magnitude = __builtin_fabsf(x);
-    const float below = MT_FMA_f32(magnitude, mt_poly_erf_f32_(x * x), magnitude);
-    const float tail = mt_poly_erf_tail_f32_(magnitude > 4.0f ? 4.0f : magnitude);
-    const mt_reduced_f32_ a = mt_reduce_exp_f32_(-tail);
-    const float p = MT_FMA_f32(a.r * a.r, mt_poly_exp_f32_(a.r), a.r);
-    const float above = 1.0f - (1.0f + p) * mt_pow2_f32_(a.n);
-    return mt_copysign_f32(magnitude < 1.0f ? below : above, x);
+    const float magnitude = __builtin_fabsf(x), m = magnitude > 4.0f ? 4.0f : magnitude;
+    const float t = MT_FMA_f32(m, 0x1.20dd76p+0f, m * mt_poly_erf_f32_(m));
+    return mt_copysign_f32(-mt_expm1_near_f32_(-t), x);
 }
 
 /* ---- logarithms ---- */

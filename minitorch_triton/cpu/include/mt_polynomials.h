@@ -95,40 +95,18 @@ MT_FN float mt_poly_log10_f32_(float x) {
     return p;
 }
 
-/* tanh(sqrt(x)) = sqrt(x) (1 + x P(x)); 9.09495e-13 <= x <= 0.4225,
- * error 2^-27.1. */
-MT_FN float mt_poly_tanh_f32_(float x) {
-    float p = -0x1.696a9ap-8f;
-    p = MT_FMA_f32(p, x, 0x1.4f5d72p-6f);
-    p = MT_FMA_f32(p, x, -0x1.b7cfb6p-5f);
-    p = MT_FMA_f32(p, x, 0x1.1103fp-3f);
-    p = MT_FMA_f32(p, x, -0x1.555524p-2f);
-    return p;
-}
-
-/* erf(sqrt(x)) = sqrt(x) (1 + P(x)); 9.09495e-13 <= x <= 1,
- * error 2^-29.4. */
+/* erf(x) = 1 - exp(-x (0x1.20dd76p+0 + P(x))); 9.09495e-13 <= x <= 4,
+ * error 2^-27.9. */
 MT_FN float mt_poly_erf_f32_(float x) {
-    float p = 0x1.47e984p-14f;
-    p = MT_FMA_f32(p, x, -0x1.a374d2p-11f);
-    p = MT_FMA_f32(p, x, 0x1.53f5dp-8f);
-    p = MT_FMA_f32(p, x, -0x1.b7f768p-6f);
-    p = MT_FMA_f32(p, x, 0x1.ce2ce8p-4f);
-    p = MT_FMA_f32(p, x, -0x1.81273ep-2f);
-    p = MT_FMA_f32(p, x, 0x1.06eba8p-3f);
-    return p;
-}
-
-/* erf(x) = 1 - exp(-P(x)); 1 <= x <= 4,
- * error 2^-29.8. */
-MT_FN float mt_poly_erf_tail_f32_(float x) {
-    float p = -0x1.86e478p-13f;
-    p = MT_FMA_f32(p, x, 0x1.825eeep-9f);
-    p = MT_FMA_f32(p, x, -0x1.65cd46p-6f);
-    p = MT_FMA_f32(p, x, 0x1.a6541cp-4f);
-    p = MT_FMA_f32(p, x, 0x1.46badp-1f);
-    p = MT_FMA_f32(p, x, 0x1.2088f2p+0f);
-    p = MT_FMA_f32(p, x, 0x1.66045p-12f);
+    float p = -0x1.36deb4p-17f;
+    p = MT_FMA_f32(p, x, 0x1.edbdd8p-14f);
+    p = MT_FMA_f32(p, x, -0x1.4beebep-11f);
+    p = MT_FMA_f32(p, x, 0x1.b52268p-10f);
+    p = MT_FMA_f32(p, x, -0x1.5173d4p-13f);
+    p = MT_FMA_f32(p, x, -0x1.39cc9ap-6f);
+    p = MT_FMA_f32(p, x, 0x1.a4fa4ap-4f);
+    p = MT_FMA_f32(p, x, 0x1.45f2fap-1f);
+    p = MT_FMA_f32(p, x, -0x1.d0ecaep-25f);
     return p;
 }
 
