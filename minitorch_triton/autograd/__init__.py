@@ -2,6 +2,7 @@
 
 from minitorch_triton.autograd import forward_ad, functional, graph
 from minitorch_triton.autograd.api import backward, grad
+from minitorch_triton.autograd.drawing import draw
 from minitorch_triton.autograd.function import Function, once_differentiable
 from minitorch_triton.autograd.modes import (
     enable_grad,
@@ -9,10 +10,12 @@ from minitorch_triton.autograd.modes import (
     no_grad,
     set_grad_enabled,
 )
+from minitorch_triton.autograd.tracing import trace
 
 __all__ = [
     "Function",
     "backward",
+    "draw",
     "enable_grad",
     "forward_ad",
     "functional",
@@ -22,4 +25,5 @@ __all__ = [
     "no_grad",
     "once_differentiable",
     "set_grad_enabled",
+    "trace",
 ]
