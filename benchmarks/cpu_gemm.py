@@ -23,7 +23,7 @@ LAYERS = [  # features in, features out, batch: of the MLPs of `python -m benchm
     (784, 128, 64), (128, 10, 64), (784, 256, 128), (256, 10, 128), (784, 512, 128),
     (512, 256, 128), (784, 1024, 512), (1024, 1024, 512), (1024, 10, 512),
 ]  # fmt: skip
-SAMPLE_S = 2e-3
+SAMPLE_S = 5e-4
 
 
 def products(dtype):

@@ -6,8 +6,10 @@ swapped (Goodfellow et al., Deep Learning, eq. 6.46 ff.). The tiling is that of 
 multiplication tutorial.
 """
 
+import math
+import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -17,40 +19,11 @@ from minitorch_triton.kernels.launch import is_cpu, jit, launch
 from minitorch_triton.kernels.layout import block_size, compute_type, merge
 
 
-@triton.jit
-def load_a(
-    a_ptr,
-    saved_ptr,
-    offs_m,
-    offs_k,
-    M,
-    K,
-    stride_am,
-    stride_ak,
-    stride_sm,
-    stride_sk,
-    PROLOGUE: tl.constexpr,
-    COMPUTE_TYPE: tl.constexpr,
-):
-    """A block of the left operand, which may be PROLOGUE of what lies in memory."""
-    mask = (offs_m < M)[:, None] & (offs_k < K)[None, :]
-    offs = offs_m[:, None] * stride_am + offs_k[None, :] * stride_ak
-    a = tl.load(a_ptr + offs, mask=mask, other=0)
-    if PROLOGUE is not None:
-        offs = offs_m[:, None] * stride_sm + offs_k[None, :] * stride_sk
-        saved = tl.load(saved_ptr + offs, mask=mask, other=0)
-        derived = PROLOGUE(a.to(COMPUTE_TYPE), saved.to(COMPUTE_TYPE))
-        a = tl.where(mask, derived, 0).to(a.dtype)
-    return a
-
-
 @jit
 def matmul_kernel(
     c_ptr,  # (B1, B0, M, N)
     pre_ptr,  # as c, or None: the product before the activation
-    sum_ptr,  # (M,), or None: the sum of A's rows
     a_ptr,  # (B1, B0, R, M, K)
-    saved_ptr,  # (M, K), or None: second argument of PROLOGUE
     b_ptr,  # (B1, B0, R, K, N)
     bias_ptr,  # (B1, B0, M, N), or None
     B0,
@@ -58,6 +31,8 @@ def matmul_kernel(
     M,
     N,
     K,
+    tile_m,  # rows and columns of C for each program, at most a block
+    tile_n,
     stride_cb1,
     stride_cb0,
     stride_cm,
@@ -67,8 +42,6 @@ def matmul_kernel(
     stride_ar,
     stride_am,
     stride_ak,
-    stride_sm,
-    stride_sk,
     stride_bb1,
     stride_bb0,
     stride_br,
@@ -80,10 +53,11 @@ def matmul_kernel(
     stride_bias_n,
     alpha: tl.float64,
     beta: tl.float64,
-    PROLOGUE: tl.constexpr,  # (g, saved) -> A, applied to A's elements, or None
     ACTIVATION: tl.constexpr,  # x -> C, or None
     SCALED: tl.constexpr,  # whether alpha is not 1
     SUMMED: tl.constexpr,  # whether R is not 1
+    UNIT_C: tl.constexpr,  # whether stride_cn is known to be 1
+    UNIT_BIAS: tl.constexpr,  # likewise stride_bias_n
     COMPUTE_TYPE: tl.constexpr,
     INPUT_PRECISION: tl.constexpr,
     BLOCK_SIZE_M: tl.constexpr,
@@ -93,8 +67,8 @@ def matmul_kernel(
 ):
     """One tile of C for each program; products of the R matrices of a batch are added up."""
     # Neighbouring programs take GROUP_SIZE_M rows of tiles, whose operands stay in the L2 cache.
-    tiles_m = tl.cdiv(M, BLOCK_SIZE_M)
-    tiles_n = tl.cdiv(N, BLOCK_SIZE_N)
+    tiles_m = tl.cdiv(M, tile_m)
+    tiles_n = tl.cdiv(N, tile_n)
     pid = tl.program_id(0).to(tl.int64)
     batch = pid // (tiles_m * tiles_n)
     pid = pid % (tiles_m * tiles_n)
@@ -106,10 +80,12 @@ def matmul_kernel(
 
     b1 = batch // B0
     b0 = batch % B0
-    offs_m = pid_m * BLOCK_SIZE_M + tl.arange(0, BLOCK_SIZE_M)
-    offs_n = pid_n * BLOCK_SIZE_N + tl.arange(0, BLOCK_SIZE_N)
-    mask_m = offs_m < M
-    mask_n = offs_n < N
+    start_m = pid_m * tile_m
+    start_n = pid_n * tile_n
+    offs_m = start_m + tl.arange(0, BLOCK_SIZE_M)
+    offs_n = start_n + tl.arange(0, BLOCK_SIZE_N)
+    mask_m = offs_m < tl.minimum(start_m + tile_m, M)
+    mask_n = offs_n < tl.minimum(start_n + tile_n, N)
     a_ptr += b1 * stride_ab1 + b0 * stride_ab0
     b_ptr += b1 * stride_bb1 + b0 * stride_bb0
 
@@ -127,10 +103,9 @@ def matmul_kernel(
             b_matrix += step // steps * stride_br
             start = step % steps * BLOCK_SIZE_K
         offs_k = start + tl.arange(0, BLOCK_SIZE_K)
-        a = load_a(
-            a_matrix, saved_ptr, offs_m, offs_k, M, K,
-            stride_am, stride_ak, stride_sm, stride_sk, PROLOGUE, COMPUTE_TYPE,
-        )  # fmt: skip
+        mask_a = mask_m[:, None] & (offs_k < K)[None, :]
+        offs_a = offs_m[:, None] * stride_am + offs_k[None, :] * stride_ak
+        a = tl.load(a_matrix + offs_a, mask=mask_a, other=0)
         mask_b = (offs_k < K)[:, None] & mask_n[None, :]
         offs_b = offs_k[:, None] * stride_bk + offs_n[None, :] * stride_bn
         b = tl.load(b_matrix + offs_b, mask=mask_b, other=0)
@@ -145,56 +120,115 @@ def matmul_kernel(
     mask = mask_m[:, None] & mask_n[None, :]
     if bias_ptr is not None:
         bias_ptr += b1 * stride_bias_b1 + b0 * stride_bias_b0
-        offs_bias = offs_m[:, None] * stride_bias_m + offs_n[None, :] * stride_bias_n
+        offs_bias = offs_m[:, None] * stride_bias_m
+        if UNIT_BIAS:
+            stride_bias_n = 1
+        offs_bias += offs_n[None, :] * stride_bias_n
         bias = tl.load(bias_ptr + offs_bias, mask=mask, other=0).to(COMPUTE_TYPE)
         acc += tl.full((), beta, COMPUTE_TYPE) * bias
     offs_c = b1 * stride_cb1 + b0 * stride_cb0
+    if UNIT_C:
+        stride_cn = 1
     offs_c += offs_m[:, None] * stride_cm + offs_n[None, :] * stride_cn
     if pre_ptr is not None:
         tl.store(pre_ptr + offs_c, acc, mask=mask)
     if ACTIVATION is not None:
         acc = ACTIVATION(acc)
     tl.store(c_ptr + offs_c, acc, mask=mask)
-    if sum_ptr is not None:  # noqa: SIM102 (settled at compile time, the next line is not)
-        # In a loop of its own, which only the first tile of each row of tiles runs.
-        if pid_n == 0:
-            row_sum = tl.zeros((BLOCK_SIZE_M,), COMPUTE_TYPE)
-            for start in range(0, K, BLOCK_SIZE_K):
-                a = load_a(
-                    a_ptr, saved_ptr, offs_m, start + tl.arange(0, BLOCK_SIZE_K), M, K,
-                    stride_am, stride_ak, stride_sm, stride_sk, PROLOGUE, COMPUTE_TYPE,
-                )  # fmt: skip
-                row_sum += tl.sum(a.to(COMPUTE_TYPE), axis=1)
-            tl.store(sum_ptr + offs_m, row_sum, mask=mask_m)
 
 
-CPU_TILES = 4
-"""A CPU gets at least so many tiles, unless they became too small: two for each of two threads."""
+@jit
+def linear_gradient_kernel(
+    d_ptr,  # (M, N), contiguous, or None: DERIVATIVE(g, saved)
+    sum_ptr,  # (N,), or None: the sum of its rows
+    g_ptr,  # (M, N)
+    saved_ptr,  # (M, N), contiguous, or None
+    M,
+    N,
+    stride_gm,
+    stride_gn,
+    DERIVATIVE: tl.constexpr,  # or None: d = g
+    UNIT: tl.constexpr,  # whether stride_gn is 1
+    COMPUTE_TYPE: tl.constexpr,
+    BLOCK_SIZE_M: tl.constexpr,
+    BLOCK_SIZE_N: tl.constexpr,
+):
+    """The gradient before a linear layer's activation, and of its bias: a block of columns."""
+    offs_n = tl.program_id(0).to(tl.int64) * BLOCK_SIZE_N + tl.arange(0, BLOCK_SIZE_N)
+    mask_n = offs_n < N
+    total = tl.zeros((BLOCK_SIZE_M, BLOCK_SIZE_N), COMPUTE_TYPE)
+    for start in range(0, M, BLOCK_SIZE_M):
+        offs_m = start + tl.arange(0, BLOCK_SIZE_M)
+        mask = (offs_m < M)[:, None] & mask_n[None, :]
+        offs = offs_m[:, None] * N + offs_n[None, :]
+        offs_g = offs_m[:, None] * stride_gm
+        if UNIT:
+            offs_g += offs_n[None, :]
+        else:
+            offs_g += offs_n[None, :] * stride_gn
+        d = tl.load(g_ptr + offs_g, mask=mask, other=0).to(COMPUTE_TYPE)
+        if DERIVATIVE is not None:
+            saved = tl.load(saved_ptr + offs, mask=mask, other=0).to(COMPUTE_TYPE)
+            d = tl.where(mask, DERIVATIVE(d, saved), 0)
+            tl.store(d_ptr + offs, d, mask=mask)
+        total += d
+    if sum_ptr is not None:
+        tl.store(sum_ptr + offs_n, tl.sum(total, axis=0), mask=mask_n)
 
 
-def block_sizes(M: int, N: int, K: int, dtype: torch.dtype, cpu: bool) -> tuple[int, int, int]:
-    """Tile sizes ``(BLOCK_SIZE_M, BLOCK_SIZE_N, BLOCK_SIZE_K)`` as a pure function of the shapes.
+CPU_TILES = 2 * len(os.sched_getaffinity(0))
+"""A CPU gets at least so many tiles, unless they became too small: two for each core."""
+
+
+class Tiling(NamedTuple):
+    """Block sizes of a variant, and how much of a block a program of this launch computes."""
+
+    block_m: int
+    block_n: int
+    block_k: int
+    tile_m: int
+    tile_n: int
+
+
+def tiling(M: int, N: int, dtype: torch.dtype, cpu: bool, packed: bool, plain: bool) -> Tiling:
+    """Tile sizes as a pure function of the shapes and the machine.
 
     The CPU compiler turns a whole tile into one in-place product of the valid rectangle, so there
-    a tile covers all of K. A program packs the panels of B that it needs for itself, so columns are
-    split first to give every thread work, rows only when the columns are down to 64.
+    a tile covers all of K. A program packs the panels of B that it needs for itself, so where they
+    are packed columns are split first to give every core work, rows only when the columns are
+    down to 64; and where B is read in place, the other way around.
+
+    Args:
+        packed: whether a CPU packs B, because its rows have gaps or its type is a half one.
+        plain: whether a CPU stores the product as it is: then the sizes of the blocks, of which
+            only the valid part counts, cost nothing, and one variant serves every shape.
     """
     if not dtype.is_floating_point:
-        return 16, 16, 16
+        return Tiling(16, 16, 16, 16, 16)
     if not cpu:
         largest = 64 if dtype.itemsize >= 4 else 128
-        return block_size(M, largest), block_size(N, largest), 32
-    rows = max(16, min(128, triton.next_power_of_2(M)))
-    columns = max(16, min(256, triton.next_power_of_2(N)))
-    while triton.cdiv(M, rows) * triton.cdiv(N, columns) < CPU_TILES:
-        if columns > 64:
-            columns //= 2
-        elif rows > 64:
-            rows //= 2
-        else:
-            break
-    # A tile longer than K costs nothing, so short products share one length.
-    return rows, columns, max(256, block_size(K, 4096))
+        block_m, block_n = block_size(M, largest), block_size(N, largest)
+        return Tiling(block_m, block_n, 32, block_m, block_n)
+    if packed:
+        columns, rows = _split(N, 256, M, 256)
+    else:
+        rows, columns = _split(M, 256, N, 1024 if plain else 256)
+    blocks = (256, 1024) if plain else (triton.next_power_of_2(x) for x in (rows, columns))
+    # A block longer than K costs nothing.
+    return Tiling(*blocks, 1024, rows, columns)
+
+
+def _split(first: int, largest: int, second: int, second_largest: int) -> tuple[int, int]:
+    """Parts of two sizes, as even as multiples of 32 can be, that make enough tiles: the first
+    is split before the second, neither below 64."""
+
+    def part(size: int, parts: int) -> int:
+        return max(32, triton.cdiv(triton.cdiv(size, parts), 32) * 32)
+
+    others = max(1, triton.cdiv(second, second_largest))
+    parts = max(1, triton.cdiv(first, largest), min(triton.cdiv(CPU_TILES, others), first // 64))
+    others = max(others, min(triton.cdiv(CPU_TILES, parts), second // 64))
+    return part(first, parts), part(second, others)
 
 
 @dataclass
@@ -252,9 +286,6 @@ def matmul(
     beta: float = 1.0,
     activation: Any = None,
     pre_activation: Any = None,
-    prologue: Any = None,
-    saved: Any = None,
-    row_sum: Any = None,
     input_precision: str = "ieee",
 ) -> None:
     """Compute ``c = activation(alpha * a @ b + beta * bias)``.
@@ -267,15 +298,11 @@ def matmul(
         bias: anything that broadcasts to ``c``.
         activation: a device function of one argument.
         pre_activation: (..., M, N) with ``c``'s strides, written: the value before ``activation``.
-        prologue: a device function ``(g, saved)``; its result takes the place of ``a``.
-        saved: the second argument of ``prologue``; ``a``'s shape before any transpose.
-        row_sum: (M,), written: the sum over K of ``a`` after ``prologue``. With ``a`` the
-            transposed upstream gradient of a linear layer, this is the gradient of its bias.
         input_precision: "ieee", "tf32" or "tf32x3": float32 products on NVIDIA's tensor cores.
 
     Raises:
-        ValueError: the batch dimensions' strides do not fold into two kept and one summed (none
-            at all with ``saved`` or ``row_sum``); make the operands contiguous first.
+        ValueError: the batch dimensions' strides do not fold into two kept and one summed; make
+            the operands contiguous first.
     """
     ndim = max(len(x.shape) for x in (c, a, b))
     A, B, C = (
@@ -283,11 +310,10 @@ def matmul(
         _Operand.of(b, ndim, transpose_b),
         _Operand.of(c, ndim),
     )
-    S = A if saved is None else _Operand.of(saved, ndim, transpose_a)
     D = C if bias is None else _Operand.of(bias, ndim)
     (M, K), N = A.shape, B.shape[1]
-    steps_m = [A.strides[0], S.strides[0], 0, D.strides[0], C.strides[0]]
-    steps_k = [A.strides[1], S.strides[1], B.strides[0], 0, 0]
+    steps_m = [A.strides[0], 0, D.strides[0], C.strides[0]]
+    steps_k = [A.strides[1], B.strides[0], 0, 0]
 
     kept: tuple[list, list] = [], []
     summed: tuple[list, list] = [], []
@@ -295,42 +321,79 @@ def matmul(
         size = B.batch[i] if A.batch[i] == 1 else A.batch[i]
         sizes, strides = summed if C.batch[i] == 1 != size else kept
         sizes.append(size)
-        strides.append([x.batch_strides[i] for x in (A, S, B, D, C)])
+        strides.append([x.batch_strides[i] for x in (A, B, D, C)])
     batch, batch_steps = merge(*kept)
     sums, sum_steps = merge(*summed)
     # A stack of matrices times one matrix is one taller product, and likewise for a sum over K.
-    M, steps_m = _fold(batch, batch_steps, M, steps_m, without=[2])
-    K, steps_k = _fold(sums, sum_steps, K, steps_k, without=[3, 4])
-    plain = saved is None and row_sum is None
-    if len(batch) > (2 if plain else 0) or len(sums) > (1 if plain else 0):
+    M, steps_m = _fold(batch, batch_steps, M, steps_m, without=[1])
+    K, steps_k = _fold(sums, sum_steps, K, steps_k, without=[2, 3])
+    if len(batch) > 2 or len(sums) > 1:
         raise ValueError(
             f"strides of a {tuple(a.stride())} and b {tuple(b.stride())} do not fold into two "
             "batch dimensions and one sum"
         )
 
     B1, B0 = [*[1] * (2 - len(batch)), *batch]
-    outer, inner = [*[[0] * 5] * (2 - len(batch)), *batch_steps]
-    R, reduced = (sums[0], sum_steps[0]) if sums else (1, [0] * 5)
-    block_m, block_n, block_k = block_sizes(M, N, K, a.dtype, is_cpu(c))
+    outer, inner = [*[[0] * 4] * (2 - len(batch)), *batch_steps]
+    R, reduced = (sums[0], sum_steps[0]) if sums else (1, [0] * 4)
+    half = a.dtype.itemsize < 4
+    fused = bias is not None or activation is not None or pre_activation is not None
+    plain = not (fused or half or alpha != 1 or R != 1)
+    tiles = tiling(
+        M, N, a.dtype, is_cpu(c), packed=B.strides[1] != 1 or half, plain=plain
+    )  # fmt: skip
     launch(
         matmul_kernel,
-        (B1 * B0 * triton.cdiv(M, block_m) * triton.cdiv(N, block_n),),
-        c, pre_activation, row_sum, a, saved, b, bias,
-        B0, R, M, N, K,
-        outer[4], inner[4], steps_m[4], C.strides[1],
+        (B1 * B0 * triton.cdiv(M, tiles.tile_m) * triton.cdiv(N, tiles.tile_n),),
+        c, pre_activation, a, b, bias,
+        B0, R, M, N, K, tiles.tile_m, tiles.tile_n,
+        outer[3], inner[3], steps_m[3], C.strides[1],
         outer[0], inner[0], reduced[0], steps_m[0], steps_k[0],
-        steps_m[1], steps_k[1],
-        outer[2], inner[2], reduced[2], steps_k[2], B.strides[1],
-        outer[3], inner[3], steps_m[3], D.strides[1],
+        outer[1], inner[1], reduced[1], steps_k[1], B.strides[1],
+        outer[2], inner[2], steps_m[2], D.strides[1],
         alpha, beta,
-        PROLOGUE=prologue,
         ACTIVATION=activation,
         SCALED=alpha != 1,
         SUMMED=R != 1,
+        UNIT_C=C.strides[1] == 1 and not (plain and is_cpu(c)),
+        UNIT_BIAS=bias is not None and D.strides[1] == 1,
         COMPUTE_TYPE=compute_type(a.dtype),
         INPUT_PRECISION=input_precision,
+        BLOCK_SIZE_M=tiles.block_m,
+        BLOCK_SIZE_N=tiles.block_n,
+        BLOCK_SIZE_K=tiles.block_k,
+        GROUP_SIZE_M=8,
+    )  # fmt: skip
+
+
+def linear_gradient(
+    g: Any, *, d: Any = None, row_sum: Any = None, derivative: Any = None, saved: Any = None
+) -> None:
+    """Compute ``d = derivative(g, saved)`` and its sum over all dimensions but the last.
+
+    For a linear layer ``activation(x @ w^T + bias)`` these are the gradients before its activation,
+    from which those of x and w follow, and of its bias.
+
+    Args:
+        g: (..., N), the upstream gradient; contiguous where it has more than two dimensions.
+        d: as ``g``, contiguous, written; None without ``derivative``.
+        row_sum: (N,), written, or None.
+        derivative: a device function ``(g, saved)``, or None for the identity.
+        saved: as ``g``, contiguous.
+    """
+    N = g.shape[-1]
+    M = math.prod(g.shape[:-1])
+    cpu = is_cpu(g)
+    # A CPU adds up row by row, on a GPU the threads of a program share a block of rows.
+    block_m, block_n = (1, 16 if N <= 16 else 128) if cpu else (16, 64)
+    launch(
+        linear_gradient_kernel,
+        (triton.cdiv(N, block_n),),
+        d, row_sum, g, saved,
+        M, N, g.stride()[-2], g.stride()[-1],
+        DERIVATIVE=derivative,
+        UNIT=g.stride()[-1] == 1,
+        COMPUTE_TYPE=compute_type(g.dtype),
         BLOCK_SIZE_M=block_m,
         BLOCK_SIZE_N=block_n,
-        BLOCK_SIZE_K=block_k,
-        GROUP_SIZE_M=8,
     )  # fmt: skip

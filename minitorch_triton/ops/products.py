@@ -141,10 +141,7 @@ class Addmm(Op):
 
 
 class Linear(Op):
-    """``x @ w^T + bias`` in one launch; its gradients in two.
-
-    The gradient of the bias is summed up along with that of the weight.
-    """
+    """``x @ w^T + bias`` in one launch; its gradients in one each."""
 
     def forward(self, x: Any, w: Any, bias: Any, precision: str) -> Any:
         y = dispatch.empty((*x.shape[:-1], w.shape[0]), x.dtype, x.device)
@@ -162,10 +159,10 @@ class Linear(Op):
 
 
 class LinearActivation(Op):
-    """``activation(x @ w^T + bias)`` in one launch; its gradients in two.
+    """``activation(x @ w^T + bias)`` in one launch; its gradients in three.
 
-    The derivative of the activation is applied while the products read the upstream gradient;
-    ``saved`` is what it needs besides: the output, or else the value before the activation.
+    ``saved`` is what the derivative of the activation needs besides the upstream gradient: the
+    output, or else the value before the activation.
     """
 
     outputs = ("y", "saved")
@@ -192,9 +189,7 @@ class LinearActivation(Op):
         saved: Any,
     ) -> Any:
         derivative = activation.derivatives[0]
-        return _linear_gradients(
-            needs, g, x, w, forms[2], precision, prologue=derivative, saved=saved
-        )
+        return _linear_gradients(needs, g, x, w, forms[2], precision, derivative, saved)
 
     def decompose(self, x: Any, w: Any, bias: Any, activation: Any, precision: str) -> Any:
         y = matmul(x, w.t())
@@ -207,21 +202,32 @@ def _launch_linear(y: Any, x: Any, w: Any, bias: Any, precision: str, **options:
 
 
 def _linear_gradients(
-    needs: tuple[bool, ...], g: Any, x: Any, w: Any, bias: Any, precision: str, **options: Any
+    needs: tuple[bool, ...],
+    g: Any,
+    x: Any,
+    w: Any,
+    bias: Any,
+    precision: str,
+    derivative: Any = None,
+    saved: Any = None,
 ) -> Any:
     """The gradients of x, w and bias (given as a layout or None), as far as they are needed."""
-    options["input_precision"] = _INPUT_PRECISION[precision]
     g = _foldable(g)
     dx = dw = db = None
+    if needs[2]:
+        db = dispatch.empty(bias.shape, bias.dtype, bias.device)
+    if derivative is not None or needs[2]:
+        d = None if derivative is None else dispatch.empty(g.shape, g.dtype, g.device)
+        kernels.linear_gradient(g, d=d, row_sum=db, derivative=derivative, saved=saved)
+        g = g if d is None else d
+    options = {"input_precision": _INPUT_PRECISION[precision]}
     if needs[0]:
         dx = dispatch.empty(x.shape, x.dtype, x.device)
         kernels.matmul(dx, g, w, **options)
-    if needs[2]:
-        db = dispatch.empty(bias.shape, bias.dtype, bias.device)
-    if needs[1] or needs[2]:
+    if needs[1]:
         dw = dispatch.empty(w.shape, w.dtype, w.device)
-        kernels.matmul(dw, g, _foldable(x), transpose_a=True, row_sum=db, **options)
-    return dx, dw if needs[1] else None, db
+        kernels.matmul(dw, g, _foldable(x), transpose_a=True, **options)
+    return dx, dw, db
 
 
 def _foldable(x: Any) -> Any:

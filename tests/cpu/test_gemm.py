@@ -79,8 +79,9 @@ def product(lib, a, b, c, add=False):
 
 
 def random_matrix(rows, columns, dtype, layout):
-    """Row-major, column-major, neither, or with a row that is broadcast."""
+    """Row-major, column-major, neither, with a row that is broadcast, or rows far apart."""
     shape = {
+        "apart": (rows, columns + 1021),
         "rows": (rows, columns), "columns": (columns, rows), "strided": (2 * rows, 3 * columns),
         "broadcast": (1, columns),
     }[layout]  # fmt: skip
@@ -92,6 +93,8 @@ def random_matrix(rows, columns, dtype, layout):
         return x.T
     if layout == "strided":
         return x[::2, ::3]
+    if layout == "apart":
+        return x[:, :columns]
     return x.expand(rows, columns)
 
 
@@ -126,6 +129,14 @@ def test_layouts(directory, name):
     shapes = SHAPES if name == "f32" else SHAPES[1::3]
     for shape, a_layout, b_layout in itertools.product(shapes, layouts, layouts):
         check(name, lib, *shape, a_layout, b_layout, padding=sum(shape) % 3)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_rows_too_far_apart_to_be_read_in_place(directory, name):
+    lib = library(directory, name)
+    for n in (64, 150):
+        check(name, lib, 33, n, 240, "rows", "apart", padding=0)
+        check(name, lib, 5, n, 240, "apart", "apart", padding=0)
 
 
 @pytest.mark.parametrize("name", ["f32", "i8i32"])

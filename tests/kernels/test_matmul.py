@@ -1,12 +1,14 @@
 """The matrix product kernel on torch tensors, against torch."""
 
+import itertools
+
 import pytest
 import torch
 import triton
 import triton.language as tl
 
 from minitorch_triton.kernels.launch import INTERPRETED
-from minitorch_triton.kernels.matmul import matmul
+from minitorch_triton.kernels.matmul import linear_gradient, matmul, tiling
 
 
 @triton.jit
@@ -161,18 +163,33 @@ def test_an_empty_sum_leaves_the_bias():
     assert torch.equal(c, bias.expand(3, 4))
 
 
-@pytest.mark.parametrize("shape", [(37, 10, 21), (2, 19, 10, 21)], ids=str)
-def test_weight_gradient_with_prologue_and_bias_gradient(shape):
-    *rows, n_out, n_in = shape
-    g, y, x = randn(*rows, n_out), randn(*rows, n_out), randn(*rows, n_in)
-    dw, db = torch.empty(n_out, n_in), torch.full((n_out,), float("nan"))
-    if len(rows) == 2:
-        dw = dw[None]
-    matmul(dw, g, x, transpose_a=True, prologue=relu_grad, saved=y, row_sum=db)
-    gy = torch.where(y > 0, g, 0).double().reshape(-1, n_out)
-    k = gy.shape[0]
-    check(dw.reshape(n_out, n_in), gy.T @ x.double().reshape(-1, n_in), 4 * k)
-    check(db, gy.sum(0), 4 * k)
+@pytest.mark.parametrize("g_layout", ["rows", "columns", "expanded"])
+@pytest.mark.parametrize("shape", [(37, 10), (2, 19, 10), (5, 131)], ids=str)
+def test_linear_gradient(shape, g_layout):
+    n = shape[-1]
+    g = randn(n, *shape[:-1]).movedim(0, -1) if g_layout == "columns" else randn(*shape)
+    if g_layout == "expanded":
+        g = randn(1).expand(shape)
+    if len(shape) > 2:
+        g = g.contiguous()
+    y, before = randn(*shape), g.clone()
+    d, db = torch.full(shape, float("nan")), torch.full((n,), float("nan"))
+    linear_gradient(g, d=d, row_sum=db, derivative=relu_grad, saved=y)
+    assert torch.equal(d, torch.where(y > 0, g, 0))
+    check(db, d.double().reshape(-1, n).sum(0), 37)
+    linear_gradient(g, row_sum=db)
+    check(db, g.double().reshape(-1, n).sum(0), 37)
+    assert torch.equal(g, before)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("plain", [True, False])
+def test_tiles_cover_the_result_and_fit_their_blocks(packed, plain):
+    for m, n in itertools.product((1, 10, 64, 128, 784, 1000, 4096), repeat=2):
+        tiles = tiling(m, n, torch.float32, True, packed, plain)
+        assert 0 < tiles.tile_m <= tiles.block_m
+        assert 0 < tiles.tile_n <= tiles.block_n
+        assert tiles.block_k * max(tiles.block_m, tiles.block_n) <= tl.TRITON_MAX_TENSOR_NUMEL
 
 
 def test_nan_goes_through():
