@@ -213,9 +213,10 @@ def tiling(M: int, N: int, dtype: torch.dtype, cpu: bool, packed: bool, plain: b
         columns, rows = _split(N, 256, M, 256)
     else:
         rows, columns = _split(M, 256, N, 1024 if plain else 256)
-    blocks = (256, 1024) if plain else (triton.next_power_of_2(x) for x in (rows, columns))
+    block_m = 256 if plain else triton.next_power_of_2(rows)
+    block_n = 1024 if plain else triton.next_power_of_2(columns)
     # A block longer than K costs nothing.
-    return Tiling(*blocks, 1024, rows, columns)
+    return Tiling(block_m, block_n, 1024, rows, columns)
 
 
 def _split(first: int, largest: int, second: int, second_largest: int) -> tuple[int, int]:

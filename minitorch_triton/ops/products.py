@@ -220,13 +220,13 @@ def _linear_gradients(
         d = None if derivative is None else dispatch.empty(g.shape, g.dtype, g.device)
         kernels.linear_gradient(g, d=d, row_sum=db, derivative=derivative, saved=saved)
         g = g if d is None else d
-    options = {"input_precision": _INPUT_PRECISION[precision]}
+    exact = _INPUT_PRECISION[precision]
     if needs[0]:
         dx = dispatch.empty(x.shape, x.dtype, x.device)
-        kernels.matmul(dx, g, w, **options)
+        kernels.matmul(dx, g, w, input_precision=exact)
     if needs[1]:
         dw = dispatch.empty(w.shape, w.dtype, w.device)
-        kernels.matmul(dw, g, _foldable(x), transpose_a=True, **options)
+        kernels.matmul(dw, g, _foldable(x), transpose_a=True, input_precision=exact)
     return dx, dw, db
 
 
