@@ -15,9 +15,9 @@ import torch
 
 from minitorch_triton import ops
 from minitorch_triton.autograd import api
-from minitorch_triton.autograd.inplace import CopySlices, replay
-from minitorch_triton.autograd.modes import no_grad, state
-from minitorch_triton.autograd.node import AccumulateGrad, Node
+from minitorch_triton.autograd.inplace import CopySlices, refuse_rewriting, replay
+from minitorch_triton.autograd.modes import enable_grad, no_grad
+from minitorch_triton.autograd.node import AccumulateGrad, Hooks, Node
 from minitorch_triton.ops import (
     comparison,
     creation,
@@ -95,6 +95,8 @@ class Tensor:
     _accumulator: Callable | None = None
     _view: tuple[Tensor, tuple] | None = None
     _view_version = 0
+    _unrewritable: str | None = None
+    _leaf_hooks: Hooks | None = None
     _post_accumulate_hooks: Mapping[int, Callable] = MappingProxyType({})
     _retains_grad = False
     _tangent: Tensor | None = None
@@ -188,9 +190,9 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
-        if self._view is None:
-            return self._requires_grad or self._grad_fn is not None
-        return self._requires_grad or self.grad_fn is not None
+        if self._requires_grad or self._grad_fn is not None:
+            return True
+        return self._view is not None and self._view[0].requires_grad
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -224,7 +226,7 @@ class Tensor:
     def grad_fn(self) -> Node | None:
         """The node that made this tensor, None for a leaf."""
         if self._view is not None and self._view_version != self.storage.version:
-            self._refresh_view()
+            self._rebuild_history()
         return self._grad_fn
 
     @property
@@ -257,7 +259,7 @@ class Tensor:
             if not isinstance(value, Tensor):
                 raise TypeError(
                     "assigned grad expected to be a Tensor or None but got grad of type "
-                    f"{type(value)}"
+                    f"{type(value).__name__}"
                 )
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
@@ -288,14 +290,21 @@ class Tensor:
         """Accumulate this tensor's gradients into the leaves; see ``autograd.backward``."""
         api.backward(self, gradient, retain_graph, create_graph, inputs)
 
-    def grad_edge(self) -> tuple[Node, int]:
-        """Where a gradient of this tensor goes: its maker, or for a leaf what accumulates it."""
+    def grad_edge(self) -> tuple[Node, int] | None:
+        """Where a gradient of this tensor goes: its maker, or for a leaf what accumulates it.
+
+        None for a view that was made outside the graph of something inside.
+        """
         node = self._grad_fn if self._view is None else self.grad_fn
         if node is not None:
             return node, self.output_nr
+        if not self._requires_grad:
+            return None
         accumulator = self._accumulator() if self._accumulator is not None else None
         if accumulator is None:
             accumulator = AccumulateGrad(self)
+            if self._leaf_hooks:
+                accumulator.own_hooks().tensor[0] = self._leaf_hooks
             self._accumulator = weakref.ref(accumulator)
         return accumulator, 0
 
@@ -308,34 +317,48 @@ class Tensor:
     def rebase_inplace(self, node: Node) -> None:
         """Become the output of an in-place operation; a view's base changes with it."""
         if self._view is None:
+            self._move_retained(node, 0)
             self.rebase(node, 0)
             return
         base, chain = self._view
         base.rebase_inplace(CopySlices(base, chain, node))
-        self._refresh_view()
+        self._rebuild_history()
 
     def become_view(self, base: Tensor, step: tuple) -> None:
         """Note that this tensor is ``step[0](base, *step[1:])``."""
         if base._view is not None:
             root, chain = base._view
             self._view = root, (chain, step)
+            if base._unrewritable is not None:
+                self._unrewritable = base._unrewritable
         else:
             self._view = base, ((), step)
         self._view_version = self.storage.version
 
-    def _refresh_view(self) -> None:
+    def _rebuild_history(self) -> None:
         """After the memory was written: take over what the base's history has become."""
         assert self._view is not None
         base, chain = self._view
+        if self._grad_fn is None and not base.requires_grad:
+            self._view_version = self.storage.version
+            return
+        refuse_rewriting(self, of_base=True)
         self._view_version = self.storage.version
-        if base.requires_grad and not (base.is_leaf and self._grad_fn is None):
-            with _recording():
-                fresh = replay(base, chain)
-            self._grad_fn, self.output_nr = fresh._grad_fn, fresh.output_nr
+        with enable_grad():
+            fresh = replay(base, chain)
+        if fresh._grad_fn is not None:
+            self._move_retained(fresh._grad_fn, fresh.output_nr)
+        self._grad_fn, self.output_nr = fresh._grad_fn, fresh.output_nr
+
+    def _move_retained(self, node: Node, output_nr: int) -> None:
+        """What ``retain_grad`` keeps is the gradient of the tensor as it is after a write."""
+        if self._retains_grad and self._grad_fn is not None and self._grad_fn.hooks is not None:
+            retain = self._grad_fn.hooks.retained.pop(self.output_nr)
+            node.own_hooks().retained[output_nr] = retain
 
     def laid_out_as(self, other: Tensor) -> Tensor:
         """A copy with the strides of another tensor of this shape, where those have no gaps."""
-        if state.grad_enabled or not pointwise.is_dense(other.layout):
+        if not pointwise.is_dense(other.layout):
             return self.clone()
         y = dispatch.empty_as(
             layout(self.layout.shape, other.layout.strides, self.layout.dtype, self.layout.device)
@@ -349,20 +372,6 @@ class Tensor:
         y.rebase(node, output_nr)
         return y
 
-    def check_history(self) -> None:
-        """Raise where an in-place operation would overwrite a leaf that requires a gradient."""
-        if self._view is not None:
-            base = self._view[0]
-            if base.is_leaf and base.requires_grad:
-                raise RuntimeError(
-                    "a view of a leaf Variable that requires grad is being used in an in-place "
-                    "operation."
-                )
-        elif self.is_leaf and self._requires_grad:
-            raise RuntimeError(
-                "a leaf Variable that requires grad is being used in an in-place operation."
-            )
-
     def detach(self) -> Tensor:
         """The same memory outside the graph."""
         return Tensor(self.storage, self.layout, self.offset)
@@ -374,7 +383,8 @@ class Tensor:
                 "Can't detach views in-place. Use detach() instead. If you are using "
                 "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as "
                 "True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
-                "these gradients."
+                "these gradients. To fix this error, please refer to the Optimizer.zero_grad() "
+                "function in torch/optim/optimizer.py as the solution."
             )
         self._grad_fn = None
         self._requires_grad = False
@@ -388,9 +398,12 @@ class Tensor:
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if value.dtype != self.dtype and self._requires_grad and not value.dtype.is_floating_point:
             raise RuntimeError(
-                "data set to a tensor that requires gradients must be floating point"
+                "data set to a tensor that requires gradients must be floating point or complex "
+                "dtype"
             )
         self.storage, self.layout = value.storage, value.layout
         self.offset, self.address = value.offset, value.address
@@ -400,11 +413,18 @@ class Tensor:
         """Call ``hook(grad)`` when the gradient is computed; it may return another one."""
         if not self.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        node, number = self.grad_edge()
         if self.is_leaf:
-            # Hooks must outlive the graph, so the leaf keeps its own accumulator alive.
-            self._accumulator = lambda: node
-        return register(node.own_hooks().tensor.setdefault(number, OrderedDict()), hook)
+            # The hooks outlive the graph, so they are the leaf's, and its accumulators share them.
+            if self._leaf_hooks is None:
+                self._leaf_hooks = OrderedDict()
+            hooks = self._leaf_hooks
+        else:
+            hooks = OrderedDict()
+        edge = self.grad_edge()
+        if edge is not None:
+            node, number = edge
+            hooks = node.own_hooks().tensor.setdefault(number, hooks)
+        return register(hooks, hook)
 
     def register_post_accumulate_grad_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(param)`` after the gradient was accumulated into a leaf."""
@@ -432,8 +452,8 @@ class Tensor:
             if tensor is not None and grad is not None:
                 tensor._grad = grad.clone() if tensor._grad is None else tensor._grad + grad
 
-        node, number = self.grad_edge()
-        node.own_hooks().retained[number] = retain
+        assert self._grad_fn is not None
+        self._grad_fn.own_hooks().retained[self.output_nr] = retain
 
     @property
     def retains_grad(self) -> bool:
@@ -963,17 +983,6 @@ class Tensor:
     norm = reductions.norm
     logsumexp = reductions.logsumexp
     sum_to_size = reductions.sum_to_size
-
-
-class _recording:
-    """Grad mode on, for rebuilding the history of a view."""
-
-    def __enter__(self) -> None:
-        self._previous = state.grad_enabled
-        state.grad_enabled = True
-
-    def __exit__(self, *exception: object) -> None:
-        state.grad_enabled = self._previous
 
 
 def _representation(x: Tensor) -> str:

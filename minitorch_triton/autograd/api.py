@@ -2,57 +2,97 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from minitorch_triton.autograd.engine import run_backward
+from minitorch_triton.autograd.node import Node, make
+
+
+class GradientEdge(NamedTuple):
+    """A place in the graph where a gradient goes: stands for a tensor in ``grad``."""
+
+    node: Node
+    output_nr: int
+
+
+def _is_tensor(value: Any) -> bool:
+    return hasattr(value, "grad_edge")
 
 
 def _as_tuple(value: Any) -> tuple:
     if value is None:
         return ()
-    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if _is_tensor(value) or isinstance(value, GradientEdge):
+        return (value,)
+    return tuple(value)
 
 
-def _initial_gradients(outputs: Sequence[Any], grads: Sequence[Any], create_graph: bool) -> list:
-    """The upstream gradient of each output: what was given, or one for a scalar."""
-    result: list = []
-    for index, (output, grad) in enumerate(zip(outputs, grads, strict=True)):
-        if grad is None:
-            if not output.requires_grad:
-                result.append(None)
-                continue
-            if output.numel() != 1:
-                raise RuntimeError("grad can be implicitly created only for scalar outputs")
-            if not output.dtype.is_floating_point:
-                raise RuntimeError(
-                    "grad can be implicitly created only for real scalar outputs but got "
-                    f"{output.dtype}"
+def _edge(value: Any) -> tuple[Node, int] | None:
+    """Where the gradient of a tensor or an edge goes; None if it has none."""
+    if isinstance(value, GradientEdge):
+        return value.node, value.output_nr
+    return value.grad_edge() if value.requires_grad else None
+
+
+def _roots(outputs: Sequence[Any], upstream: Any, create_graph: bool) -> tuple[list, list]:
+    """The edges of the outputs and an upstream gradient for each: what was given, or one."""
+    given = _as_tuple(upstream) or (None,) * len(outputs)
+    if len(given) != len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
+    edges, grads = [], []
+    for index, (output, grad) in enumerate(zip(outputs, given, strict=True)):
+        if not (_is_tensor(output) or isinstance(output, GradientEdge)):
+            raise TypeError(f"Expected output to be a Tensor, but got {type(output).__name__}")
+        edge = _edge(output)
+        if grad is not None:
+            if not _is_tensor(grad):
+                raise TypeError(
+                    f"gradients can be either Tensors or None, but got {type(grad).__name__}"
                 )
-            result.append(output.new_ones(output.shape))
-            continue
-        if not hasattr(grad, "layout"):
-            raise TypeError(
-                f"gradients can be either Tensors or None, but got {type(grad).__name__}"
-            )
-        if grad.shape != output.shape:
-            raise RuntimeError(
-                f"Mismatch in shape: grad_output[{index}] has a shape of {grad.shape} and "
-                f"output[{index}] has a shape of {output.shape}."
-            )
-        result.append(grad if create_graph else grad.detach())
-    return result
-
-
-def _root_edges(outputs: Sequence[Any]) -> list:
-    edges = []
-    for index, output in enumerate(outputs):
-        if not output.requires_grad:
+            shape = output.shape if _is_tensor(output) else _shape_at(output)
+            if grad.shape != shape:
+                raise RuntimeError(
+                    f"Mismatch in shape: grad_output[{index}] has a shape of {grad.shape} and "
+                    f"output[{index}] has a shape of {shape}."
+                )
+        elif edge is not None:
+            grad = _one(edge)
+        if edge is None:
             raise RuntimeError(
                 f"element {index} of tensors does not require grad and does not have a grad_fn"
             )
-        edges.append(output.grad_edge())
-    return edges
+        edges.append(edge)
+        grads.append(grad if create_graph or not grad.requires_grad else grad.detach())
+    return edges, grads
+
+
+def _shape_at(edge: GradientEdge) -> tuple[int, ...]:
+    return edge.node.outputs[edge.output_nr].shape
+
+
+def _one(edge: tuple[Node, int]) -> Any:
+    """The upstream gradient of a scalar."""
+    form = edge[0].outputs[edge[1]]
+    if form.numel != 1:
+        raise RuntimeError("grad can be implicitly created only for scalar outputs")
+    if not form.dtype.is_floating_point:
+        raise RuntimeError(
+            f"grad can be implicitly created only for real scalar outputs but got {form.dtype}"
+        )
+    return make.filled(form, 1)
+
+
+def _warn_of_cycle() -> None:
+    warnings.warn(
+        "Using backward() with create_graph=True will create a reference cycle between the "
+        "parameter and its gradient which can cause a memory leak. We recommend using "
+        "autograd.grad when creating the graph to avoid this. If you have to use this function, "
+        "make sure to reset the .grad fields of your parameters to None after use to break the "
+        "cycle and avoid the leak.",
+        stacklevel=3,
+    )
 
 
 def backward(
@@ -65,40 +105,39 @@ def backward(
     """Accumulate the gradients of ``tensors`` into the ``.grad`` of the leaves.
 
     Args:
-        tensors: one tensor or several.
+        tensors: one tensor (or :class:`GradientEdge`) or several.
         grad_tensors: upstream gradients of the same shapes; None for scalars.
         retain_graph: keep the graph for another backward; ``create_graph`` by default.
         create_graph: record backward, for higher derivatives.
-        inputs: accumulate only into these tensors.
+        inputs: accumulate only into these tensors, which may be results of operations.
 
     Raises:
         RuntimeError: a tensor is no scalar and has no upstream gradient, shapes differ, a tensor
             does not require a gradient, or the graph was freed.
     """
-    if inputs is not None and not _as_tuple(inputs):
-        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-    roots = _as_tuple(tensors)
-    upstream = _as_tuple(grad_tensors) or (None,) * len(roots)
-    keep_graph = create_graph if retain_graph is None else retain_graph
-    edges = _root_edges(roots)
-    grads = _initial_gradients(roots, upstream, create_graph)
-    if inputs is None:
-        run_backward(edges, grads, keep_graph=keep_graph, create_graph=create_graph)
-        return
     targets = _as_tuple(inputs)
-    for target in targets:
-        if not target.requires_grad:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
-    found = run_backward(
+    if inputs is not None and not targets:
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+    edges, grads = _roots(_as_tuple(tensors), grad_tensors, create_graph)
+    if create_graph:
+        _warn_of_cycle()
+    captures, nodes = None, []
+    if inputs is not None:
+        captures = []
+        for target in targets:
+            if _is_tensor(target):
+                target.retain_grad()
+            edge = _edge(target)
+            if edge is not None:
+                nodes.append(edge[0])
+    run_backward(
         edges,
         grads,
-        keep_graph=keep_graph,
+        keep_graph=create_graph if retain_graph is None else retain_graph,
         create_graph=create_graph,
-        captures=[target.grad_edge() for target in targets],
+        captures=captures,
+        targets=nodes,
     )
-    for target, grad in zip(targets, found, strict=True):
-        if grad is not None:
-            target.grad = grad if target.grad is None else target.grad + grad
 
 
 def grad(
@@ -112,6 +151,8 @@ def grad(
     materialize_grads: bool = False,
 ) -> tuple:
     """The gradients of ``outputs`` with respect to ``inputs``, without touching any ``.grad``.
+
+    Both may be :class:`GradientEdge` instead of tensors.
 
     Returns:
         One gradient per input; None for an unused one if ``allow_unused``, zeros if
@@ -129,27 +170,34 @@ def grad(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
             "allow_unused=False."
         )
-    roots, targets = _as_tuple(outputs), _as_tuple(inputs)
-    upstream = _as_tuple(grad_outputs) or (None,) * len(roots)
-    keep_graph = create_graph if retain_graph is None else retain_graph
-    edges = _root_edges(roots)
+    targets = _as_tuple(inputs)
+    if not targets:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
+    edges, grads = _roots(_as_tuple(outputs), grad_outputs, create_graph)
+    captures = []
     for target in targets:
-        if not target.requires_grad:
+        if not (_is_tensor(target) or isinstance(target, GradientEdge)):
+            raise RuntimeError(
+                f"all inputs have to be Tensors or GradientEdges, but got {type(target).__name__}"
+            )
+        edge = _edge(target)
+        if edge is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
+        captures.append(edge)
     found = run_backward(
         edges,
-        _initial_gradients(roots, upstream, create_graph),
-        keep_graph=keep_graph,
+        grads,
+        keep_graph=create_graph if retain_graph is None else retain_graph,
         create_graph=create_graph,
-        captures=[target.grad_edge() for target in targets],
+        captures=captures,
     )
-    if materialize_grads:
-        return tuple(
-            target.new_zeros(target.shape) if grad is None else grad
-            for target, grad in zip(targets, found, strict=True)
-        )
     for index, gradient in enumerate(found):
-        if gradient is None and not allow_unused:
+        if gradient is not None:
+            continue
+        if materialize_grads:
+            node, number = captures[index]
+            found[index] = make.filled(node.outputs[number], 0)
+        elif not allow_unused:
             raise RuntimeError(
                 f"The differentiated Tensor at index {index} appears to not have been used in the "
                 "graph. Set allow_unused=True if this is the desired behavior."

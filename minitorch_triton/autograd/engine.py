@@ -9,13 +9,45 @@ added with ``+`` and otherwise only passed on.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from minitorch_triton.autograd import modes
 from minitorch_triton.autograd.node import Node
 
 Edge = tuple[Node, int]
+
+MAX_DEPTH = 50
+"""Backward passes inside each other in one thread; a Python stack ends at about 1000 frames."""
+
+
+class Task:
+    """One backward pass, as hooks see it while it runs."""
+
+    def __init__(self, waiting: dict[Node, int], roots: Sequence[Edge], needed: set[Node] | None):
+        self._reached = waiting.keys() | {node for node, _ in roots}
+        self._needed = needed
+        self.callbacks: list[Callable] = []
+
+    def will_run(self, node: Node) -> bool:
+        """Whether a gradient comes to this node in this pass."""
+        return node in self._reached and (self._needed is None or node in self._needed)
+
+
+class _Running(threading.local):
+    task: Task | None = None
+    depth = 0
+
+
+running = _Running()
+
+
+def queue_callback(callback: Callable) -> None:
+    """Call ``callback()`` when the backward pass that runs now has ended."""
+    if running.task is None:
+        raise RuntimeError("Final callbacks can only be installed during backward pass.")
+    running.task.callbacks.append(callback)
 
 
 def run_backward(
@@ -25,6 +57,7 @@ def run_backward(
     keep_graph: bool,
     create_graph: bool,
     captures: Sequence[Edge] | None = None,
+    targets: Sequence[Node] = (),
 ) -> list[Any]:
     """Propagate gradients from the roots.
 
@@ -33,42 +66,56 @@ def run_backward(
         grads: a gradient for each.
         keep_graph: whether saved tensors stay for another backward.
         create_graph: whether backward itself is recorded.
-        captures: edges whose gradients are returned, in place of accumulating into leaves.
+        captures: edges whose gradients are returned; only what leads to them or to targets runs.
+        targets: nodes that run, beside those that lead to them.
 
     Returns:
         The captured gradients, None for an edge that the roots do not depend on.
     """
+    if running.depth >= MAX_DEPTH:
+        return _in_new_thread(
+            run_backward,
+            roots,
+            grads,
+            keep_graph=keep_graph,
+            create_graph=create_graph,
+            captures=captures,
+            targets=targets,
+        )
     waiting = _count_dependencies(roots)
     captured: dict[Edge, Any] = {}
     needed = None
     if captures is not None:
         captured = dict.fromkeys(captures)
-        needed = _leading_to({node for node, _ in captures}, roots)
+        needed = _leading_to({node for node, _ in captures}.union(targets), roots).union(targets)
     incoming: dict[Node, list] = {}
     for (node, number), grad in zip(roots, grads, strict=True):
-        _add(incoming, node, number, grad)
+        _add(incoming, node, number, _validated(node, number, grad, node.outputs[number]))
     # Roots that another root leads to wait for it.
     ready = [(-node.sequence_nr, id(node), node) for node in incoming if node not in waiting]
     heapq.heapify(ready)
+    outer = running.task
+    task = running.task = Task(
+        waiting, roots, None if needed is None else needed.union(n for n, _ in captured)
+    )
     recorded = modes.state.grad_enabled
     modes.state.grad_enabled = create_graph
+    running.depth += 1
     try:
         while ready:
             node = heapq.heappop(ready)[2]
             inputs = incoming.pop(node, None) or [None] * len(node.outputs)
             if node.hooks is not None:
-                _run_pre_hooks(node, inputs)
-            if captures is not None:
+                node.hooks.run_of_tensors(inputs)
+            if captured:
                 for number in range(len(inputs)):
                     if (node, number) in captured:
                         captured[node, number] = inputs[number]
-                if not needed or node not in needed or not node.next_edges:
-                    results: Sequence = (None,) * len(node.next_edges)
-                else:
-                    results = _run(node, inputs, keep_graph)
-            else:
-                results = _run(node, inputs, keep_graph)
             edges = node.next_edges
+            if needed is None or node in needed:
+                results = _run(node, inputs, keep_graph)
+            else:
+                results = (None,) * len(edges)
             if len(results) != len(edges):
                 results = _match_count(node, results)
             for index, edge in enumerate(edges):
@@ -88,46 +135,53 @@ def run_backward(
                 if waiting[child] == 0:
                     heapq.heappush(ready, (-child.sequence_nr, id(child), child))
             results = ()
+        for callback in task.callbacks:
+            callback()
     finally:
         modes.state.grad_enabled = recorded
+        running.depth -= 1
+        running.task = outer
     return [captured[edge] for edge in captures] if captures is not None else []
 
 
 def _run(node: Node, inputs: list, keep_graph: bool) -> Sequence:
+    hooks = node.hooks
+    seen: tuple = ()
+    if hooks is not None:
+        hooks.run_before(inputs)
+        seen = tuple(inputs) if hooks.post else ()
     for grad in inputs:
-        if grad is not None:
+        if grad is not None or node.takes_undefined:
+            grad = None
+            results = node.apply(inputs)
+            if not keep_graph:
+                node.release()
             break
     else:
-        return (None,) * len(node.next_edges)
-    grad = None
-    hooks = node.hooks
-    seen = tuple(inputs) if hooks is not None and hooks.post else ()
-    results = node.apply(inputs)
-    if not keep_graph:
-        node.release()
-    if hooks is not None:
-        for hook in list(hooks.post.values()):
-            replaced = hook(tuple(results), seen)
-            if replaced is not None:
-                results = replaced if isinstance(replaced, tuple) else (replaced,)
-    return results
+        results = (None,) * len(node.next_edges)
+    return results if hooks is None else hooks.run_after(results, seen)
 
 
-def _run_pre_hooks(node: Node, inputs: list) -> None:
-    hooks = node.hooks
-    assert hooks is not None
-    for number, tensor_hooks in hooks.tensor.items():
-        for hook in list(tensor_hooks.values()):
-            if inputs[number] is not None:
-                replaced = hook(inputs[number])
-                if replaced is not None:
-                    inputs[number] = replaced
-    for number, retain in hooks.retained.items():
-        retain(inputs[number])
-    for hook in list(hooks.pre.values()):
-        replaced = hook(tuple(inputs))
-        if replaced is not None:
-            inputs[:] = replaced if isinstance(replaced, tuple) else (replaced,)
+def _in_new_thread(function: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Call the function where the stack is empty, in the same modes."""
+    modes_here, task = vars(modes.state).copy(), running.task
+    outcome: list = []
+    failure: list[BaseException] = []
+
+    def call() -> None:
+        vars(modes.state).update(modes_here)
+        running.task = task
+        try:
+            outcome.append(function(*args, **kwargs))
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure.pop()
+    return outcome.pop()
 
 
 def _add(incoming: dict[Node, list], node: Node, number: int, grad: Any) -> None:

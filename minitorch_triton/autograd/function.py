@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from minitorch_triton.autograd import modes
-from minitorch_triton.autograd.node import FREED, Node, SavedTensor
+from minitorch_triton.autograd.node import FREED, Node, SavedTensor, make
 
 
 class FunctionCtx(Node):
     """What ``forward`` notes for ``backward``."""
 
+    takes_undefined = True
     needs_input_grad: tuple[bool, ...]
     _is_tensor: list[bool]
     _forward_class: type[Function]
@@ -62,9 +63,8 @@ class FunctionCtx(Node):
 
     def apply(self, grads: list) -> Sequence:
         if self._materialize:
-            present = next(grad for grad in grads if grad is not None)
             grads = [
-                present.new_zeros(layout.shape, dtype=layout.dtype) if grad is None else grad
+                make.filled(layout, 0) if grad is None else grad
                 for grad, layout in zip(grads, self.outputs, strict=True)
             ]
         cls = self._forward_class

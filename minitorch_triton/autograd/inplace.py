@@ -1,14 +1,73 @@
-"""In-place operations on views: the history of the base is rewritten, as in PyTorch."""
+"""In-place operations and views: what is allowed, and how history is rewritten, as in PyTorch."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
+from minitorch_triton.autograd.modes import state
 from minitorch_triton.autograd.node import Node
 
 Chain = tuple
 """The steps from a base to a view: ``(steps before, (function, *args))``, or () for none."""
+
+# How a view was made, where its history cannot be rewritten; the end of the error's text.
+ONE_OF_SEVERAL = (
+    "This view is the output of a function that returns multiple views. Such functions do not "
+    "allow the output views to be modified inplace. You should replace the inplace operation by an "
+    "out-of-place one."
+)
+UNRECORDED = (
+    "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
+    "your code by moving both the view and the inplace either both inside the {mode} block (if "
+    "you don't want the inplace to be tracked) or both outside (if you want the inplace to be "
+    "tracked)."
+)
+UNDER_NO_GRAD = UNRECORDED.format(mode="no_grad")
+UNDER_INFERENCE = UNRECORDED.format(mode="inference_mode")
+BY_FUNCTION = (
+    "This view was created inside a custom Function (or because an input was returned as-is) and "
+    "the autograd logic to handle view+inplace would override the custom backward associated with "
+    "the custom Function, leading to incorrect gradients. This behavior is forbidden. You can fix "
+    "this by cloning the output of the custom Function."
+)
+
+
+def refuse_rewriting(view: Any, *, of_base: bool) -> None:
+    """Raise if the history of this view cannot be rewritten.
+
+    Args:
+        of_base: whether the base, or another view of it, was written to, rather than this view.
+    """
+    reason = view._unrewritable
+    if reason is None:
+        return
+    what = "is being modified inplace"
+    if of_base:
+        what = "its base or another view of its base has been modified inplace"
+    node = view._grad_fn
+    if node is not None:
+        start = f"Output {view.output_nr} of {node.name().partition('Backward')[0]} is a view"
+        raise RuntimeError(f"{start} and {what}. {reason}")
+    mode = "inference mode" if reason is UNDER_INFERENCE else "no_grad mode"
+    raise RuntimeError(f"A view was created in {mode} and {what} with grad mode enabled. {reason}")
+
+
+def check_inplace(tensor: Any) -> None:
+    """Raise where a recorded in-place operation must not write to this tensor."""
+    if tensor._view is not None:
+        refuse_rewriting(tensor, of_base=False)
+        base = tensor._view[0]
+        if tensor.requires_grad and base.is_leaf:
+            raise RuntimeError(
+                "a view of a leaf Variable that requires grad is being used in an in-place "
+                "operation."
+            )
+    if tensor.requires_grad and tensor.is_leaf:
+        raise RuntimeError(
+            "a leaf Variable that requires grad is being used in an in-place operation."
+        )
 
 
 def replay(base: Any, chain: Chain) -> Any:
@@ -39,7 +98,10 @@ class CopySlices(Node):
     def apply(self, grads: list) -> Sequence:
         result = grads[0].clone()
         part = replay(result, self.chain)
-        first, *others = self.inner.apply([part.clone()])
+        # A saved output is linked to the node that unpacks it. If this is recorded, that node is
+        # walked through later, and freed: so a copy of the one that this node goes on to use.
+        inner = copy.copy(self.inner) if state.grad_enabled else self.inner
+        first, *others = inner.apply([part.clone()])
         if first is None:
             part.zero_()
         else:

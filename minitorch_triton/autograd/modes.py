@@ -18,12 +18,14 @@ class _State(threading.local):
 
     @contextmanager
     def without_hooks(self) -> Iterator[None]:
-        """What a pack hook computes is not itself packed."""
+        """What a pack hook computes is neither recorded nor itself packed."""
         hooks, self.saved_tensors_hooks = self.saved_tensors_hooks, None
+        recorded, self.grad_enabled = self.grad_enabled, False
         try:
             yield
         finally:
             self.saved_tensors_hooks = hooks
+            self.grad_enabled = recorded
 
 
 state = _State()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,7 +24,19 @@ FREED = (
     "through the graph a second time or if you need to access saved tensors after calling backward."
 )
 
+Hooks = OrderedDict[int, Callable]
+
 _sequence = itertools.count()
+
+
+class _Make:
+    """How the graph makes a tensor; ops/creation.py, which imports this package, fills it in."""
+
+    filled: Callable[[Any, float], Any]
+    """A contiguous tensor of a layout's shape, dtype and device, filled with a number."""
+
+
+make = _Make()
 
 
 class Node:
@@ -33,9 +46,12 @@ class Node:
         next_edges: one ``(node, output number)`` per input, None where no gradient is needed.
         outputs: the layouts of the forward outputs: shape, dtype and device of the gradients.
         sequence_nr: counts nodes; later ones run first in backward.
+        takes_undefined: whether :meth:`apply` is called even if every gradient is None.
     """
 
     __slots__ = ("__weakref__", "hooks", "metadata_", "next_edges", "outputs", "sequence_nr")
+
+    takes_undefined = False
 
     def __init__(self, next_edges: Sequence, outputs: Sequence):
         self.next_edges = next_edges
@@ -47,8 +63,31 @@ class Node:
         """Gradients of the inputs from the gradients of the outputs (None: no gradient)."""
         raise NotImplementedError
 
+    def __call__(self, *grads: Any) -> Any:
+        """The gradients of the inputs, without going on to other nodes and without hooks."""
+        if len(grads) != len(self.outputs):
+            raise TypeError(f"expected {len(self.outputs)} arguments, got {len(grads)} instead")
+        results = tuple(self.apply(list(grads)))
+        return results[0] if len(results) == 1 else results
+
     def release(self) -> None:
         """Free what was saved for backward."""
+
+    def saved_values(self) -> dict[str, Any]:
+        """What was saved for backward, by PyTorch's names; read as ``_saved_NAME``."""
+        return {}
+
+    def __getattr__(self, name: str) -> Any:
+        raw = name.startswith("_raw_saved_")
+        if raw or name.startswith("_saved_"):
+            values = self.saved_values()
+            key = name.removeprefix("_raw_saved_" if raw else "_saved_")
+            if key in values:
+                if raw:
+                    return RawSavedTensor(self, key)
+                value = values[key]
+                return value.unpack(self) if isinstance(value, SavedTensor) else value
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def name(self) -> str:
         return type(self).__name__
@@ -60,9 +99,11 @@ class Node:
     @property
     def metadata(self) -> dict:
         """A dictionary for the user."""
-        if not hasattr(self, "metadata_"):
+        try:
+            return self.metadata_
+        except AttributeError:
             self.metadata_: dict = {}
-        return self.metadata_
+            return self.metadata_
 
     def register_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(grad_inputs, grad_outputs)`` after the node ran; it may replace the first."""
@@ -87,10 +128,71 @@ class NodeHooks:
     __slots__ = ("post", "pre", "retained", "tensor")
 
     def __init__(self) -> None:
-        self.pre: OrderedDict[int, Callable] = OrderedDict()
-        self.post: OrderedDict[int, Callable] = OrderedDict()
-        self.tensor: dict[int, OrderedDict[int, Callable]] = {}
+        self.pre: Hooks = OrderedDict()
+        self.post: Hooks = OrderedDict()
+        self.tensor: dict[int, Hooks] = {}
         self.retained: dict[int, Callable] = {}
+
+    def run_of_tensors(self, grads: list) -> None:
+        """Run the hooks of the output tensors on their gradients, then keep those retained."""
+        for number, hooks in self.tensor.items():
+            for hook in list(hooks.values()):
+                replaced = hook(grads[number])
+                if replaced is not None:
+                    grads[number] = _checked(hook, grads[number], replaced)
+        for number, retain in self.retained.items():
+            retain(grads[number])
+
+    def run_before(self, grads: list) -> None:
+        """Run the hooks that see the gradients of the outputs."""
+        for hook in list(self.pre.values()):
+            replaced = hook(tuple(grads))
+            if replaced is not None:
+                grads[:] = _all_checked(hook, grads, replaced)
+
+    def run_after(self, results: Sequence, grads: tuple) -> Sequence:
+        """Run the hooks that see the gradients of inputs and outputs; the former, replaced."""
+        for hook in list(self.post.values()):
+            replaced = hook(tuple(results), grads)
+            if replaced is not None:
+                results = _all_checked(hook, results, replaced)
+        return results
+
+
+def _checked(hook: Callable, present: Any, replaced: Any) -> Any:
+    """What a hook returned in place of a gradient, or an error in PyTorch's words."""
+    name = getattr(hook, "__name__", "<unknown>")
+    if not hasattr(replaced, "layout"):
+        raise TypeError(f"expected Variable, but hook returned '{type(replaced).__name__}'")
+    if present is None:
+        raise RuntimeError("can't replace a None gradient with a non-None value")
+    if replaced.type() != present.type():
+        raise RuntimeError(
+            f"hook '{name}' has changed the type of value (was {present.type()} got "
+            f"{replaced.type()})"
+        )
+    if replaced.shape != present.shape:
+        raise RuntimeError(f"hook '{name}' has changed the size of value")
+    return replaced
+
+
+def _all_checked(hook: Callable, present: Sequence, replaced: Any) -> tuple:
+    if not isinstance(replaced, tuple):
+        raise TypeError(f"expected tuple, but hook returned '{type(replaced).__name__}'")
+    if len(replaced) != len(present):
+        name = getattr(hook, "__name__", "<unknown>")
+        raise RuntimeError(
+            f"hook '{name}' has returned an incorrect number of values (got {len(replaced)}, but "
+            f"expected {len(present)})"
+        )
+    return tuple(
+        None if new is None else _checked(hook, old, new)
+        for old, new in zip(present, replaced, strict=True)
+    )
+
+
+_accumulating = threading.RLock()
+"""Held while a leaf's gradient grows: several threads may run backward into the same leaf."""
 
 
 class AccumulateGrad(Node):
@@ -105,41 +207,36 @@ class AccumulateGrad(Node):
         self.variable = variable
 
     def apply(self, grads: list) -> Sequence:
+        # A tensor of its own: if somebody else holds the gradient, its storage has two tensors.
         grad = grads.pop()
-        variable = self.variable
         if grad is None:
             return ()
-        present = variable._grad
-        if present is None:
-            if state.grad_enabled:
-                variable.grad = grad.laid_out_as(variable)
-            elif _is_unshared(grad) and grad.layout.strides == variable.layout.strides:
-                variable._grad = grad
+        if not state.grad_enabled:
+            grad = grad.detach()
+        variable = self.variable
+        with _accumulating:
+            present = variable._grad
+            if present is None:
+                if not state.grad_enabled and _is_owned(grad, variable):
+                    variable._grad = grad
+                else:
+                    variable.grad = grad.laid_out_as(variable)
+            elif state.grad_enabled:
+                variable.grad = present + grad
             else:
-                variable.grad = grad.detach().laid_out_as(variable)
-        elif state.grad_enabled:
-            variable.grad = present + grad
-        else:
-            present.add_(grad)
+                present.add_(grad)
         for hook in list(variable._post_accumulate_hooks.values()):
-            hook(variable)
+            replaced = hook(variable)
+            if replaced is not None:
+                _checked(hook, variable, replaced)
+                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
         return ()
 
 
-# References to an object that only the engine holds: the callers' local variables, one level in
-# AccumulateGrad.apply and one in _is_unshared, and getrefcount's own argument; to its storage: the
-# tensor and the argument.
-_TENSOR_REFERENCES = 3
-_STORAGE_REFERENCES = 2
-
-
-def _is_unshared(grad: Any) -> bool:
-    """Whether nobody but the engine can see this gradient, so that it may become a ``.grad``."""
-    return (
-        grad.grad_fn is None
-        and sys.getrefcount(grad) <= _TENSOR_REFERENCES
-        and sys.getrefcount(grad.storage) <= _STORAGE_REFERENCES
-    )
+def _is_owned(grad: Any, variable: Any) -> bool:
+    """Whether nobody else can see this gradient's memory, so that it may become a ``.grad``."""
+    # The storage is referred to by this one tensor, and by the argument of getrefcount.
+    return grad.layout.strides == variable.layout.strides and sys.getrefcount(grad.storage) == 2
 
 
 class SavedTensor:
@@ -149,20 +246,47 @@ class SavedTensor:
     saves it; :meth:`unpack` links it again.
     """
 
-    __slots__ = ("_hooks", "_output_nr", "_packed", "version")
+    __slots__ = ("_edge", "_hooks", "_output_nr", "_packed", "version")
 
     def __init__(self, tensor: Any, output_nr: int | None = None):
         self._output_nr = output_nr
         storage = tensor.storage
         self.version = storage.version if storage.foreign else storage.own_version
-        self._hooks = state.saved_tensors_hooks
-        if output_nr is not None:
-            tensor = tensor.detach()
+        self._packed = tensor if output_nr is None else tensor.detach()
+        self._hooks: tuple[Callable, Callable] | None = None
+        self._edge: tuple[Node, int] | None = None
+        if state.saved_tensors_hooks is not None:
+            self._pack(state.saved_tensors_hooks)
+
+    def _pack(self, hooks: tuple[Callable, Callable]) -> None:
+        tensor = self._packed
+        version = tensor.storage.version
+        # A hook sees no graph; what it returns is linked to the tensor's again.
+        self._edge = tensor.grad_edge() if tensor.requires_grad else None
+        with state.without_hooks():
+            self._packed = hooks[0](tensor.detach())
+        self._hooks = hooks
+        if tensor.storage.version != version:
+            raise RuntimeError(
+                "A saved tensor pack hook is modifying its input in place. Tensors provided as "
+                "input to pack hook cannot be modified by in-place operations as this can lead to "
+                "unexpected side-effects."
+            )
+
+    def register_hooks(self, pack_hook: Callable, unpack_hook: Callable) -> None:
+        """Keep ``pack_hook(tensor)`` instead; backward gets ``unpack_hook`` of that."""
         if self._hooks is not None:
-            with state.without_hooks():
-                self._packed = self._hooks[0](tensor)
-        else:
-            self._packed = tensor
+            raise RuntimeError(
+                "Calling register_hooks on a saved tensor whose hooks have already been set. Hint: "
+                "only one pair of hooks is allowed at a time."
+            )
+        for hook in (pack_hook, unpack_hook):
+            if not callable(hook):
+                raise TypeError(
+                    "register_hooks(): incompatible function arguments: expected two functions, "
+                    f"got {type(hook).__name__}"
+                )
+        self._pack((pack_hook, unpack_hook))
 
     def is_output(self, number: int) -> bool:
         """Whether this is that output of its node, kept without hooks."""
@@ -176,10 +300,13 @@ class SavedTensor:
         """The tensor as it was; an error if it was changed in place since."""
         tensor = self._packed
         if self._hooks is not None:
-            return self._hooks[1](tensor)
-        storage = tensor.storage
-        if (storage.version if storage.foreign else storage.own_version) != self.version:
-            raise RuntimeError(self._modified(tensor, node))
+            tensor = self._hooks[1](tensor)
+            if self._edge is not None:
+                return tensor.linked(*self._edge)
+        else:
+            storage = tensor.storage
+            if (storage.version if storage.foreign else storage.own_version) != self.version:
+                raise RuntimeError(self._modified(tensor, node))
         if self._output_nr is not None and state.grad_enabled:
             tensor = tensor.linked(node, self._output_nr)
         return tensor
@@ -195,5 +322,33 @@ class SavedTensor:
             "one of the variables needed for gradient computation has been modified by an inplace "
             f"operation: [{kind}]{made} is at version {tensor.storage.version}; expected version "
             f"{self.version} instead. Hint: enable anomaly detection to find the operation that "
-            "failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
+            "failed to compute its gradient, with "
+            "torch.autograd.set_detect_anomaly(True, check_nan=False)."
         )
+
+
+class RawSavedTensor:
+    """What ``node._raw_saved_NAME`` gives: a saved tensor that is not unpacked."""
+
+    def __init__(self, node: Node, key: str):
+        self._node = node
+        self._key = key
+
+    def register_hooks(self, pack_hook: Callable, unpack_hook: Callable) -> None:
+        """Keep ``pack_hook(tensor)`` instead; backward gets ``unpack_hook`` of that.
+
+        Raises:
+            RuntimeError: the tensor was freed, or has hooks, or the hook writes to its input.
+        """
+        try:
+            saved = self._node.saved_values()[self._key]
+        except RuntimeError:
+            raise RuntimeError(
+                "Calling register_hooks on a saved tensor after it has been freed. "
+                + FREED.partition("). ")[2].replace("saved tensors", "saved variables")
+            ) from None
+        if saved is None:
+            raise RuntimeError(
+                "Calling register_hooks on a saved tensor with value None is forbidden"
+            )
+        saved.register_hooks(pack_hook, unpack_hook)

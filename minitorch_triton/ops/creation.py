@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from minitorch_triton.autograd import node
 from minitorch_triton.kernels import creation as kernels
 from minitorch_triton.kernels import elementwise as fn
 from minitorch_triton.kernels.map import TRITON_DTYPE
@@ -87,9 +88,17 @@ def full_as(form: Layout, value: float) -> Any:
     return _planned_full((form, Number(value)))[0]
 
 
+def filled(form: Layout, value: float) -> Any:
+    """A contiguous tensor of the shape, dtype and device of any layout, filled with a number."""
+    return full_as(layout(form.shape, None, form.dtype, form.device), value)
+
+
 def zeros_as(form: Layout) -> Any:
     """Zeros of the shape, dtype and device of any layout, contiguous."""
-    return full_as(layout(form.shape, None, form.dtype, form.device), 0)
+    return filled(form, 0)
+
+
+node.make.filled = filled
 
 
 def form_like(form: Layout, dtype: torch.dtype | None, device: Any) -> Layout:

@@ -271,6 +271,34 @@ class OpNode(Node):
                 self.saved = self.args = None
                 return
 
+    def saved_values(self) -> dict[str, Any]:
+        if self.saved is None:
+            raise RuntimeError(FREED)
+        op = self.op
+        values = {}
+        for (kind, number), item in zip(op.saves_for(self.needs), self.saved, strict=True):
+            if kind in ("input", "number") and number < len(op.inputs):
+                name = op.inputs[number]
+            elif kind == "output":
+                name = op.outputs[number]
+            else:
+                continue
+            values[PYTORCH_NAMES.get(name, name)] = item.value if isinstance(item, Number) else item
+        return values
+
+
+PYTORCH_NAMES = {
+    "x": "self",
+    "a": "self",
+    "input": "self",
+    "b": "other",
+    "y": "result",
+    "low": "min",
+    "high": "max",
+    "dims": "dim",
+}
+"""What PyTorch calls a saved parameter or output in ``grad_fn._saved_NAME``."""
+
 
 def tangents_of(args: Sequence) -> list:
     """The forward-mode tangent of each argument, None for what has none."""
@@ -296,20 +324,24 @@ class Op:
         outputs: names of what forward returns.
         visible: how many of them the caller gets; the rest only serve backward.
         non_differentiable: names of visible outputs without gradient.
+        differentiable: for each argument whether the node has an edge for it; None: floating ones.
+        wraps_numbers: whether a number in place of a tensor has an edge too, as in PyTorch.
     """
 
     outputs: tuple[str, ...] = ("y",)
     visible: int = 1
     non_differentiable: tuple[str, ...] = ()
     composed: bool = False
+    differentiable: Sequence[bool] | None = None
+    wraps_numbers: bool = False
 
     def __init__(self, name: str):
         self.name = name.partition("Backward")[0]
         self.node_type = type(node_name(name), (OpNode,), {"__slots__": (), "op": self})
         self.plan_forward = Planned(self.forward)
         self.plan_backward = Planned(self.backward)
-        names = list(inspect.signature(self.forward).parameters)
-        self.configure(names, list(inspect.signature(self.backward).parameters))
+        self.inputs = list(inspect.signature(self.forward).parameters)
+        self.configure(self.inputs, list(inspect.signature(self.backward).parameters))
 
     def configure(self, inputs: list[str], backward: list[str]) -> None:
         """Work out from backward's parameter names what is to be saved."""
@@ -519,18 +551,27 @@ class Op:
         places = []
         edges = []
         needed = []
+        differentiable = self.differentiable
         for place, arg in enumerate(args):
-            requires_grad = False
-            if isinstance(arg, Tensor):
-                # The property, but for views, whose history may have to be rebuilt first.
-                requires_grad = (
-                    arg._requires_grad or arg._grad_fn is not None
-                    if arg._view is None
-                    else arg.requires_grad
-                )
-                places.append(place)
-                edges.append(arg.grad_edge() if requires_grad else None)
+            edge = None
+            tensor = isinstance(arg, Tensor)
+            requires_grad = tensor and (
+                arg._requires_grad
+                or arg._grad_fn is not None
+                or (arg._view is not None and arg.requires_grad)
+            )
             needed.append(requires_grad)
+            if requires_grad:
+                edge = arg.grad_edge()
+            elif not (tensor or (self.wraps_numbers and isinstance(arg, Number))):
+                continue
+            if differentiable is None:
+                has_edge = arg.layout.dtype.is_floating_point
+            else:
+                has_edge = differentiable[place]
+            if has_edge:
+                places.append(place)
+                edges.append(edge)
         needs = tuple(needed)
         linked = self.linked
         if version is None:
@@ -564,9 +605,10 @@ class Op:
             saved.append(item)
         node.args = None
         if self.decompose is not None:
-            node.args = list(args)
-            for place in places:
-                node.args[place] = kept.get(place) or SavedTensor(args[place])
+            node.args = [
+                kept.get(place) or SavedTensor(arg) if isinstance(arg, Tensor) else arg
+                for place, arg in enumerate(args)
+            ]
         if version is not None:
             results[0].rebase_inplace(node)
             return node

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from minitorch_triton.autograd.inplace import replay
+from minitorch_triton.autograd.inplace import check_inplace, replay
 from minitorch_triton.autograd.modes import state
 from minitorch_triton.kernels import elementwise as fn
 from minitorch_triton.kernels import map as map_kernel
@@ -193,6 +193,9 @@ _NO_BOOLS: dict[str, Exception] = {
 }
 """What PyTorch says where all operands are bool."""
 
+_WRAPS_NUMBERS = ("Add", "Sub", "Mul", "Div", "Where")
+"""Whose nodes, in PyTorch, have an edge also for a number."""
+
 
 class Elementwise(Op):
     """An op made of device functions.
@@ -235,6 +238,9 @@ class Elementwise(Op):
     def configure(self, inputs: list[str], backward: list[str]) -> None:
         self.linked = [0] if any(self.derivatives) else []
         self.upstream = [0]
+        self.inputs = self.parameters
+        self.differentiable = [derivative is not None for derivative in self.derivatives]
+        self.wraps_numbers = self.name in _WRAPS_NUMBERS
 
     def saves_for(self, needs: tuple[bool, ...]) -> list[Save]:
         saves = self._saves.get(needs)
@@ -435,7 +441,7 @@ def write_inplace(op: Op, plan: Callable, x: Any, args: Sequence[Any]) -> Any:
         isinstance(arg, dispatch.Tensor) and arg.requires_grad for arg in args
     )
     if requires_grad:
-        x.check_history()
+        check_inplace(x)
     form = x.layout
     if any(stride == 0 and size > 1 for stride, size in zip(form.strides, form.shape, strict=True)):
         raise RuntimeError(
