@@ -66,6 +66,9 @@ class _Trace(threading.local):
 
 _trace = _Trace()
 
+_recording = threading.RLock()
+"""Held while a plan is recorded: threads that need a kernel at once compile it once."""
+
 
 def type_name(dtype: torch.dtype) -> str:
     """PyTorch's name of a dtype in messages: Float, Long, ..."""
@@ -189,7 +192,8 @@ class Planned:
         plan = self.plans.get(key)
         if plan is not None:
             return plan.replay(args)
-        return self._record(key, args)
+        with _recording:
+            return self._record(key, args)
 
     def run(self, args: Sequence) -> list:
         """Call the function itself."""
@@ -605,10 +609,10 @@ class Op:
             saved.append(item)
         node.args = None
         if self.decompose is not None:
-            node.args = [
-                kept.get(place) or SavedTensor(arg) if isinstance(arg, Tensor) else arg
-                for place, arg in enumerate(args)
-            ]
+            node.args = list(args)
+            for place, arg in enumerate(args):
+                if isinstance(arg, Tensor):
+                    node.args[place] = kept.get(place) or SavedTensor(arg)
         if version is not None:
             results[0].rebase_inplace(node)
             return node

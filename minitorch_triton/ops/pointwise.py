@@ -298,9 +298,9 @@ class Elementwise(Op):
     def inplace(self, x: Any, *operands: Any) -> Any:
         """``x = op(x, *operands)``, written into x."""
         args = _wrap((x, *operands))
-        for arg in args[1:]:
-            if isinstance(arg, dispatch.Tensor) and arg.storage is x.storage:
-                _check_overlap(x, arg)
+        for number, arg in enumerate(args[1:], 1):
+            if isinstance(arg, dispatch.Tensor) and arg.storage is x.storage and _overlap(x, arg):
+                args[number] = arg.clone()
         return write_inplace(self, self.plan_inplace, x, args)
 
     def types(self, operands: Sequence[Any]) -> tuple[torch.dtype, torch.dtype]:
@@ -421,18 +421,25 @@ def _extent(x: Any) -> tuple[int, int]:
     return x.offset, x.offset + last + 1
 
 
-def _check_overlap(x: Any, other: Any) -> None:
-    """Raise where x is written in another order than ``other``, on the same memory, is read."""
+def _overlap(x: Any, other: Any) -> bool:
+    """Whether x might be written where ``other``, on the same memory, is still to be read.
+
+    Raises:
+        RuntimeError: both are dense, so that they certainly overlap, as in PyTorch.
+    """
     if other.layout is x.layout and other.offset == x.offset:
-        return
+        return False
     start, end = _extent(x)
     other_start, other_end = _extent(other)
-    if start < other_end and other_start < end:
+    if start >= other_end or other_start >= end:
+        return False
+    if is_dense(x.layout) and is_dense(other.layout):
         raise RuntimeError(
             "unsupported operation: some elements of the input tensor and the written-to tensor "
             "refer to a single memory location. Please clone() the tensor before performing the "
             "operation."
         )
+    return True
 
 
 def write_inplace(op: Op, plan: Callable, x: Any, args: Sequence[Any]) -> Any:
@@ -460,7 +467,7 @@ def write_inplace(op: Op, plan: Callable, x: Any, args: Sequence[Any]) -> Any:
                 for needed, tangent in zip(needs, tangents, strict=True)
             )
         if ("input", 0) in op.saves_for(needs):
-            original = x.clone() if dual else x.detach().clone()
+            original = x.clone()  # in the graph, for higher derivatives
     plan(args)
     x.storage.written()
     if requires_grad:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from minitorch_triton.autograd.inplace import ONE_OF_SEVERAL, UNDER_NO_GRAD
 from minitorch_triton.autograd.modes import state
 from minitorch_triton.autograd.node import Node
 from minitorch_triton.ops import creation, dispatch
@@ -38,6 +39,11 @@ def view_node(name: str, undo: Callable) -> type[ViewNode]:
     )
 
 
+Index = tuple[Any, ...]
+"""Items of a basic index, hashable: ints, ("slice", start, stop, step), None, Ellipsis."""
+
+EVERYTHING = ("slice", None, None, None)
+
 # A view's layout depends on nothing but the viewed layout and the arguments.
 _cached = functools.lru_cache(maxsize=4096)
 
@@ -60,7 +66,9 @@ def make_view(
     """
     y = dispatch.Tensor(x.storage, form, offset)
     y.become_view(x, replay)
-    if state.grad_enabled and x.requires_grad:
+    if not state.grad_enabled:
+        y._unrewritable = UNDER_NO_GRAD
+    elif x.requires_grad:
         node = node_type((x.grad_edge(),), (form,))
         node.form = x.layout
         node.details = details
@@ -69,6 +77,40 @@ def make_view(
         function, *rest = replay
         state.dual_level.attach(y, function(x._tangent, *rest))
     return y
+
+
+class ManyViewsNode(Node):
+    """Several views that one function made of one tensor, which may not be written to."""
+
+    __slots__ = ("dim",)
+
+    dim: int
+    join: Callable
+
+    def apply(self, grads: list) -> Sequence:
+        parts = [
+            creation.zeros_as(form) if grad is None else grad
+            for grad, form in zip(grads, self.outputs, strict=True)
+        ]
+        return (type(self).join(parts, self.dim),)
+
+
+def _many_views(x: Any, dim: int, indices: Sequence, node_type: type) -> tuple:
+    """A view of x for each basic index into dimension ``dim``, all from one node."""
+    before = (EVERYTHING,) * dim
+    pieces = []
+    for index in indices:
+        form, offset = _indexed(x.layout, (*before, index))
+        y = dispatch.Tensor(x.storage, form, x.offset + offset)
+        y.become_view(x, (index_view, (*before, index)))
+        y._unrewritable = ONE_OF_SEVERAL
+        pieces.append(y)
+    if state.grad_enabled and x.requires_grad and pieces:
+        node = node_type((x.grad_edge(),), [piece.layout for piece in pieces])
+        node.dim = dim
+        for number, piece in enumerate(pieces):
+            piece.rebase(node, number)
+    return tuple(pieces)
 
 
 def shape_arguments(sizes: tuple) -> tuple[int, ...]:
@@ -381,9 +423,6 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
 
 # Slices
 
-Index = tuple[Any, ...]
-"""Items of a basic index, hashable: ints, ("slice", start, stop, step), None, Ellipsis."""
-
 
 def _undo_index(g: Any, form: Any, index: Index) -> Any:
     return scatter_view(g, form, index)
@@ -415,7 +454,7 @@ def _indexed(form: Layout, index: Index) -> tuple[Layout, int]:
     if index.count(Ellipsis) > 1:
         raise IndexError("an index can only have a single ellipsis ('...')")
     items: list = list(index)
-    fill = [("slice", None, None, None)] * (ndim - used)
+    fill = [EVERYTHING] * (ndim - used)
     if Ellipsis in items:
         at = items.index(Ellipsis)
         items[at : at + 1] = fill
@@ -467,7 +506,7 @@ def select(x: Any, dim: int, index: int) -> Any:
     if not x.layout.shape:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
     dim = wrap_dim(dim, len(x.layout.shape))
-    return index_view(x, (*[("slice", None, None, None)] * dim, index))
+    return index_view(x, (*(EVERYTHING,) * dim, index))
 
 
 def narrow(x: Any, dim: int, start: int, length: int) -> Any:
@@ -481,14 +520,31 @@ def narrow(x: Any, dim: int, start: int, length: int) -> Any:
         raise RuntimeError(
             f"start ({start}) + length ({length}) exceeds dimension size ({shape[dim]})."
         )
-    everything = ("slice", None, None, None)
-    return index_view(x, (*[everything] * dim, ("slice", start, start + length, 1)))
+    return index_view(x, (*(EVERYTHING,) * dim, ("slice", start, start + length, 1)))
+
+
+class _Split(ManyViewsNode):
+    __slots__ = ()
+    join = staticmethod(creation.cat)
+
+
+class _SplitWithSizes(_Split):
+    __slots__ = ()
+
+
+class _Unbind(ManyViewsNode):
+    __slots__ = ()
+    join = staticmethod(creation.stack)
+
+
+for _node_type in (_Split, _SplitWithSizes, _Unbind):
+    _node_type.__name__ = dispatch.node_name(_node_type.__name__.removeprefix("_"))
 
 
 def unbind(x: Any, dim: int = 0) -> tuple:
     """The slices along a dimension."""
     dim = wrap_dim(dim, len(x.layout.shape))
-    return tuple(select(x, dim, i) for i in range(x.layout.shape[dim]))
+    return _many_views(x, dim, range(x.layout.shape[dim]), _Unbind)
 
 
 def split(x: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple:
@@ -508,11 +564,12 @@ def split(x: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple:
                 f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's "
                 f"size at dimension {dim}), but got split_sizes={sizes}"
             )
-    pieces, at = [], 0
+    indices, at = [], 0
     for length in sizes:
-        pieces.append(narrow(x, dim, at, length))
+        indices.append(("slice", at, at + length, 1))
         at += length
-    return tuple(pieces)
+    whole = isinstance(split_size, int)
+    return _many_views(x, dim, indices, _Split if whole else _SplitWithSizes)
 
 
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple:
