@@ -391,7 +391,8 @@ def elu(x, alpha):
 
 @triton.jit
 def elu_grad(g, x, alpha):
-    return tl.where(x <= 0, g * alpha * tl.exp(x), g)
+    # The exponential of 0 from 0 on, so that the second derivative is PyTorch's there, too.
+    return tl.where(x <= 0, g * alpha * tl.exp(tl.where(x < 0, x, 0.0)), g)
 
 
 @triton.jit
@@ -403,7 +404,7 @@ def softplus(x, beta, threshold):
 @triton.jit
 def softplus_grad(g, x, beta, threshold):
     scaled = x * beta
-    return tl.where(scaled > threshold, g, g / (1 + tl.exp(-scaled)))
+    return tl.where(scaled > threshold, g, g * sigmoid(scaled))
 
 
 @triton.jit
@@ -413,7 +414,7 @@ def logsigmoid(x):
 
 @triton.jit
 def logsigmoid_grad(g, x):
-    return g / (1 + tl.exp(x))
+    return g * sigmoid(-x)
 
 
 # Rounding, selection, limits

@@ -23,7 +23,7 @@ from minitorch_triton.ops.dispatch import (
     empty_as,
     type_name,
 )
-from minitorch_triton.ops.tracing import run_on_tensors
+from minitorch_triton.ops.tracing import trace
 from minitorch_triton.storage import Layout, contiguous_strides, layout
 
 
@@ -361,6 +361,8 @@ class Elementwise(Op):
 
     def recorded_backward(self, node: Any, grads: list, saved: list) -> Sequence:
         forms, y, *operands = saved
+        compute, _ = self.types(_typed(forms, operands))
+        (g,) = grads
         results: list = []
         for number, (needed, derivative) in enumerate(
             zip(node.needs, self.derivatives, strict=False)
@@ -368,11 +370,9 @@ class Elementwise(Op):
             if not needed or derivative is None:
                 results.append(None)
                 continue
-            sources = self._sources(derivative, grads[0], y, operands)
+            sources = [_unwrap(source) for source in self._sources(derivative, g, y, operands)]
+            result = trace(derivative)(sources, compute, g.shape)
             form = forms[number]
-            result = run_on_tensors(derivative, [_unwrap(source) for source in sources])
-            if result.shape != grads[0].shape:
-                result = result.expand(grads[0].shape)
             results.append(result.sum_to_size(form.shape).to(form.dtype))
         return results
 
