@@ -67,7 +67,10 @@ def _primitive(op: str) -> Callable:
     return lambda *args: Expr(op, *map(_lift, args))
 
 
-_where = _primitive("where")
+def _where(condition: Any, a: Any, b: Any) -> Expr:
+    same = isinstance(a, int | float) and isinstance(b, int | float) and a == b
+    return _lift(a) if same else Expr("where", *map(_lift, (condition, a, b)))
+
 
 _OPERATORS = {
     "add": operator.add,
@@ -104,7 +107,9 @@ class _Language:
     PropagateNan = tl.PropagateNan
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("where", *_FUNCTIONS):
+        if name == "where":
+            return _where
+        if name in _FUNCTIONS:
             return _primitive(name)
         raise NotImplementedError(
             f"tl.{name} has no differentiable counterpart, so a derivative that uses it cannot be "
@@ -216,10 +221,9 @@ def _partials(op: str, args: Sequence[Expr], y: Expr) -> Sequence[Any]:
 
 
 def _product(a: Any, b: Any) -> Any:
-    if isinstance(a, int) and isinstance(b, int):
-        return a * b
+    """``a * b``, without the multiplication by 1 or -1."""
     for one, other in ((a, b), (b, a)):
-        if isinstance(one, int):
+        if isinstance(one, int) and one in (1, -1):
             return other if one == 1 else -other
     return a * b
 
@@ -293,7 +297,8 @@ class Program:
                 y = tensors[0].new_full(shape, y, dtype=compute)
             elif y.shape != shape:
                 y = y.expand(shape).clone()
-        if state.grad_enabled and any(tensor.requires_grad for tensor in tensors):
+        depends = state.grad_enabled and self.result.op != "number"
+        if depends and any(tensor.requires_grad for tensor in tensors):
             y.rebase(ProgramNode(self, args, compute, y.layout), 0)
         return y
 

@@ -326,26 +326,3 @@ def test_in_place_methods(name):
     assert error(y.detach().torch(), expected.detach()) <= tolerance(torch.float64)
     y.backward(mt.ones_like(y))
     assert error(ours.grad.torch(), theirs.grad) <= tolerance(torch.float64)
-
-
-# Higher derivatives
-
-
-TWICE = ("mul:same", "div", "exp", "tanh", "silu", "matmul", "softmax", "layer_norm", "mse_loss")
-
-
-@pytest.mark.parametrize("name", TWICE)
-def test_second_derivative(name):
-    """The gradient of the squared gradient, in float64."""
-    case = CASES[name]
-    seconds = []
-    for t in (mt, torch):
-        xs = [t.as_tensor(x).clone().requires_grad_() for x in case.sample(torch.float64)]
-        y = case.call(t, *xs)
-        g = t.as_tensor(torch.linspace(-1, 1, y.numel(), dtype=torch.float64)).reshape(y.shape)
-        firsts = t.autograd.grad(y, xs, g, create_graph=True)
-        total = sum((first * first).sum() for first in firsts)
-        seconds.append(t.autograd.grad(total, xs, allow_unused=True, materialize_grads=True))
-    limit = tolerance(torch.float64, case.terms, 8 * case.condition)
-    for ours, theirs in zip(*seconds, strict=True):
-        assert error(ours.detach().torch(), theirs.detach()) <= limit

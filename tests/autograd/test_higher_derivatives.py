@@ -1,0 +1,128 @@
+"""Derivatives of derivatives: every operation of the table against PyTorch."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+import minitorch_triton as mt
+from minitorch_triton.testing import CASES
+from minitorch_triton.testing.cases import MATRIX
+from minitorch_triton.testing.checks import error, tolerance
+
+DIFFERENTIABLE = [
+    case
+    for case in CASES.values()
+    if case.deterministic and case.differentiable and torch.float64 in case.dtypes
+]
+ELEMENTWISE = [
+    case
+    for case in DIFFERENTIABLE
+    if case.kind == "elementwise"
+    and all(given.dtype is None and given.shape == MATRIX for given in case.inputs)
+]
+
+
+def by_name(cases):
+    return pytest.mark.parametrize("case", cases, ids=[case.name for case in cases])
+
+
+def drawn(t, shapes, seed):
+    """Random cotangents, the same for both packages."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        t.as_tensor(torch.randn(shape, generator=generator, dtype=torch.float64))
+        for shape in shapes
+    ]
+
+
+def derivatives(t, case, order):
+    """Vector-Jacobian products of vector-Jacobian products, by inputs and cotangents."""
+    xs = [t.as_tensor(x.clone()) for x in case.sample(torch.float64)]
+    wanted = [
+        x.requires_grad_()
+        for x, given in zip(xs, case.inputs, strict=True)
+        if x.dtype.is_floating_point and given.tracked
+    ]
+    results = case.call(t, *xs)
+    results = results if isinstance(results, (tuple, list)) else [results]
+    outputs = [y for y in results if y.requires_grad]
+    found = []
+    for step in range(order):
+        cotangents = drawn(t, [tuple(y.shape) for y in outputs], step)
+        cotangents = [g.requires_grad_(step < order - 1) for g in cotangents]
+        given = wanted
+        wanted = wanted + [g for g in cotangents if g.requires_grad]
+        outputs = t.autograd.grad(
+            outputs, given, cotangents, create_graph=True, materialize_grads=True
+        )
+        found += [y.detach() for y in outputs]
+        outputs = [y for y in outputs if y.requires_grad]
+        if not outputs:
+            break
+    return found
+
+
+SHIFTED_BY_PYTORCH = 1e-12 / 0.05**2
+"""PyTorch's second derivative of binary_cross_entropy adds 1e-12 to x and to 1 - x before it
+divides by them twice; the cases keep x in [0.05, 0.95]."""
+
+
+@by_name(DIFFERENTIABLE)
+def test_second_derivative(case):
+    ours, theirs = derivatives(mt, case, 2), derivatives(torch, case, 2)
+    limit = tolerance(torch.float64, case.terms, 16 * case.condition)
+    if case.op == "binary_cross_entropy":
+        limit += SHIFTED_BY_PYTORCH
+    assert len(ours) == len(theirs)
+    for number, (y, expected) in enumerate(zip(ours, theirs, strict=True)):
+        assert error(y.torch(), expected, upstream=1.0) <= limit, number
+
+
+THIRD = ("mul", "div", "pow:scalar", "exp", "tanh", "sigmoid", "silu", "softplus", "logsigmoid")
+THIRD += ("matmul", "softmax", "mse_loss")
+
+
+@pytest.mark.parametrize("name", THIRD)
+def test_third_derivative(name):
+    case = CASES[name]
+    limit = tolerance(torch.float64, case.terms, 64 * case.condition)
+    for y, expected in zip(derivatives(mt, case, 3), derivatives(torch, case, 3), strict=True):
+        assert error(y.torch(), expected, upstream=1.0) <= limit
+
+
+EXTREMES = [0.0, -0.0, 0.5, -1.5, 1.0, 100.0, -100.0, 1e4, -1e4, math.inf, -math.inf, math.nan]
+
+REVERSE_THROUGH_WHERE = "pow"
+"""PyTorch's second derivative of x ** y at y = 0 is NaN for x <= 0, inf and NaN: it multiplies
+the gradient of the branch not taken by zero. Ours is the zero of the branch that is taken."""
+
+
+@by_name(ELEMENTWISE)
+def test_second_derivatives_at_extremes_are_pytorchs(case):
+    """In float32 on both sides, for all combinations of values."""
+    grid = list(itertools.product(EXTREMES, repeat=len(case.inputs)))
+    if case.name == REVERSE_THROUGH_WHERE:
+        grid = [(x, exponent) for x, exponent in grid if exponent or 0 < x < math.inf]
+    columns = [torch.tensor(column) for column in zip(*grid, strict=True)]
+    found = []
+    for t in (mt, torch):
+        xs = [t.as_tensor(x.clone()).requires_grad_() for x in columns]
+        y = case.call(t, *xs)
+        firsts = t.autograd.grad(y, xs, t.ones_like(y), create_graph=True)
+        derivatives = list(firsts)
+        for first in firsts:
+            if first.requires_grad:
+                derivatives += t.autograd.grad(
+                    first, xs, t.ones_like(first), materialize_grads=True, retain_graph=True
+                )
+            else:
+                derivatives += [t.zeros_like(x) for x in xs]
+        found.append([y.detach() for y in derivatives])
+    for ours, theirs in zip(*found, strict=True):
+        close = torch.isclose(ours.torch(), theirs, rtol=1e-5, atol=1e-37, equal_nan=True)
+        places = (~close).nonzero().flatten().tolist()
+        assert not [(grid[i], ours[i].item(), theirs[i].item()) for i in places]
