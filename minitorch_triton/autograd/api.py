@@ -121,9 +121,8 @@ def backward(
     edges, grads = _roots(_as_tuple(tensors), grad_tensors, create_graph)
     if create_graph:
         _warn_of_cycle()
-    captures, nodes = None, []
+    nodes: list[Node] = []
     if inputs is not None:
-        captures = []
         for target in targets:
             if _is_tensor(target):
                 target.retain_grad()
@@ -135,7 +134,7 @@ def backward(
         grads,
         keep_graph=create_graph if retain_graph is None else retain_graph,
         create_graph=create_graph,
-        captures=captures,
+        captures=None if inputs is None else [],
         targets=nodes,
     )
 

@@ -399,8 +399,8 @@ class Elementwise(Op):
                 tangent = tangent.expand(y.shape)
             sources = self._sources(derivative, tangent, y, operands)
             if state.grad_enabled:
-                part = run_on_tensors(derivative, [_unwrap(source) for source in sources])
-                part = part.to(y.dtype)
+                numbers = [_unwrap(source) for source in sources]
+                part = trace(derivative)(numbers, compute, tangent.shape).to(y.dtype)
             else:
                 form = y.layout
                 dense = form.strides if is_dense(form) else None

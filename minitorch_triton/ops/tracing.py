@@ -63,11 +63,11 @@ def _lift(value: Any) -> Expr:
     return value if isinstance(value, Expr) else Expr("number", value)
 
 
-def _primitive(op: str) -> Callable:
+def _primitive(op: str) -> Callable[..., Any]:
     return lambda *args: Expr(op, *map(_lift, args))
 
 
-def _where(condition: Any, a: Any, b: Any) -> Expr:
+def _where(condition: Any, a: Any, b: Any) -> Any:
     same = isinstance(a, int | float) and isinstance(b, int | float) and a == b
     return _lift(a) if same else Expr("where", *map(_lift, (condition, a, b)))
 
@@ -90,7 +90,19 @@ _OPERATORS = {
     "xor": operator.xor,
 }
 _CONDITIONS = ("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "xor")
-_FUNCTIONS = ("exp", "log", "log2", "sqrt", "rsqrt", "sin", "cos", "erf", "abs", "floor", "ceil")
+_FUNCTIONS: tuple[str, ...] = (
+    "exp",
+    "log",
+    "log2",
+    "sqrt",
+    "rsqrt",
+    "sin",
+    "cos",
+    "erf",
+    "abs",
+    "floor",
+    "ceil",
+)
 _FUNCTIONS += ("expm1", "log1p", "tanh", "pow", "sigmoid", "maximum", "minimum")
 
 for _name in _OPERATORS:
@@ -164,7 +176,7 @@ def _on_expressions(function: Any) -> Callable:
 # Tangents: None stands for zero, so that no product with zero is ever formed.
 
 
-def _partials(op: str, args: Sequence[Expr], y: Expr) -> Sequence[Any]:
+def _partials(op: str, args: Sequence[Any], y: Any) -> Sequence[Any]:
     """The derivative of a primitive by each argument; None for zero."""
     a = args[0]
     b = args[1] if len(args) > 1 else a
@@ -263,12 +275,21 @@ class Program:
         name: of the device function that it came from.
         parameters: its arguments as expressions.
         result: its value.
+        used: for each parameter whether the result depends on it.
     """
 
     def __init__(self, name: str, parameters: Sequence[Expr], result: Any):
         self.name = name
         self.parameters = parameters
         self.result = _lift(result)
+        reached = {self.result}
+        stack = [self.result]
+        while stack:
+            y = stack.pop()
+            inner = [arg for arg in y.args if isinstance(arg, Expr) and arg not in reached]
+            reached.update(inner)
+            stack += inner
+        self.used = [parameter in reached for parameter in parameters]
         self._products: dict[int, Program] = {}
 
     def product(self, number: int) -> Program:
@@ -297,8 +318,10 @@ class Program:
                 y = tensors[0].new_full(shape, y, dtype=compute)
             elif y.shape != shape:
                 y = y.expand(shape).clone()
-        depends = state.grad_enabled and self.result.op != "number"
-        if depends and any(tensor.requires_grad for tensor in tensors):
+        args = [arg if used else None for arg, used in zip(args, self.used, strict=True)]
+        if state.grad_enabled and any(
+            isinstance(arg, dispatch.Tensor) and arg.requires_grad for arg in args
+        ):
             y.rebase(ProgramNode(self, args, compute, y.layout), 0)
         return y
 
@@ -316,7 +339,7 @@ def _evaluate(y: Expr, values: dict[Expr, Any], compute: torch.dtype) -> Any:
         return y.args[0]
     args = [_evaluate(arg, values, compute) for arg in y.args]
     if y.op == "where":
-        value = _select(*args, compute)
+        value = _select(args[0], args[1], args[2], compute)
     elif y.op in _OPERATORS:
         value = _operate(y.op, args)
     else:
@@ -339,7 +362,8 @@ def _operate(op: str, args: list) -> Any:
         from minitorch_triton.ops.pointwise import fmod
 
         return fmod(*args) if isinstance(args[0], dispatch.Tensor) else math.fmod(*args)
-    return _OPERATORS[op](*args)
+    function: Any = _OPERATORS[op]
+    return function(*args)
 
 
 def _apply(op: str, args: list) -> Any:
@@ -386,7 +410,7 @@ class ProgramNode(Node):
             raise RuntimeError(FREED)
         args = [arg.unpack(self) if isinstance(arg, SavedTensor) else arg for arg in self.args]
         shape = grads[0].shape
-        results = []
+        results: list = []
         for place, edge in zip(self.places, self.next_edges, strict=True):
             if edge is None:
                 results.append(None)

@@ -110,6 +110,9 @@ def _many_views(x: Any, dim: int, indices: Sequence, node_type: type) -> tuple:
         node.dim = dim
         for number, piece in enumerate(pieces):
             piece.rebase(node, number)
+    if state.dual_level is not None and x._tangent is not None:
+        for piece, index in zip(pieces, indices, strict=True):
+            state.dual_level.attach(piece, index_view(x._tangent, (*before, index)))
     return tuple(pieces)
 
 
