@@ -127,7 +127,11 @@ class Storage:
     def share(self) -> torch.Tensor:
         """The buffer as a torch tensor, for use outside this package."""
         root = self.owner or self
-        root.foreign = self.foreign = True
+        for storage in {root, self}:
+            if not storage.foreign:
+                # From now on PyTorch's counter is added, whatever it has come to so far.
+                storage.own_version -= self.buffer._version
+                storage.foreign = True
         root.bin = None
         return self.buffer
 
