@@ -24,6 +24,7 @@ SLOT_FORMATS = {
     "fp16": "d", "bf16": "d", "fp32": "d", "f32": "d", "fp64": "d",
 }  # fmt: skip
 
+SIGNALLED = 3
 STATUS_MESSAGES = {1: "a device_assert failed in kernel {name}; standard error tells which"}
 
 
@@ -39,6 +40,11 @@ class Runtime(ctypes.Structure):
         ("max_threads", ctypes.c_void_p),
         ("enter_thread", ctypes.CFUNCTYPE(None)),
         ("serial", ctypes.c_int32),
+        ("lock_interpreter", ctypes.c_void_p),
+        ("unlock_interpreter", ctypes.c_void_p),
+        ("handle_signals", ctypes.c_void_p),
+        ("take_exception", ctypes.c_void_p),
+        ("raised", ctypes.c_void_p * 3),
     ]
 
 
@@ -71,7 +77,27 @@ def runtime() -> Runtime:
         )
         break
     result.serial = _forked
+    for field, function in (
+        ("lock_interpreter", ctypes.pythonapi.PyGILState_Ensure),
+        ("unlock_interpreter", ctypes.pythonapi.PyGILState_Release),
+        ("handle_signals", ctypes.pythonapi.PyErr_CheckSignals),
+        ("take_exception", ctypes.pythonapi.PyErr_Fetch),
+    ):
+        setattr(result, field, ctypes.cast(function, ctypes.c_void_p).value)
     return result
+
+
+def _raised_by_handler() -> BaseException:
+    """The exception of a signal handler that ended a launch."""
+    restore = ctypes.pythonapi.PyErr_Restore
+    restore.argtypes, restore.restype = (ctypes.c_void_p,) * 3, None
+    raised = tuple(runtime().raised)
+    runtime().raised[:] = (None, None, None)
+    try:
+        restore(*raised)
+    except BaseException as error:
+        return error
+    raise AssertionError("a launch was ended by a signal, but no handler raised an exception")
 
 
 def _follow_torch(set_threads: Callable[[int], None], max_threads: Callable[[], int]) -> None:
@@ -109,8 +135,10 @@ class Library:
         self.call.restype = ctypes.c_int
         self.address = ctypes.cast(self.handle.mt_entry, ctypes.c_void_p).value
 
-    def error(self, status: int) -> KernelError:
+    def error(self, status: int) -> BaseException:
         """The exception for a status other than 0."""
+        if status == SIGNALLED:
+            return _raised_by_handler()
         message = STATUS_MESSAGES.get(status, "kernel {name} failed with status {status}")
         return KernelError(message.format(name=self.name, status=status))
 

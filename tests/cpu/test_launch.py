@@ -1,6 +1,8 @@
 """Running hand-written C bodies through mt_launch.h: grid, threads, scratch memory, errors."""
 
+import contextlib
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -247,3 +249,39 @@ def test_the_gil_is_released(build):
     flag[0] = 1
     thread.join()
     assert flag[1] == 1
+
+
+NAP = """
+struct timespec nap = {0, 5000000};
+nanosleep(&nap, NULL);
+__atomic_fetch_add((int64_t *)L->args[0], 1, __ATOMIC_RELAXED);
+"""
+
+
+class Alarm(Exception):
+    pass
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("raises", [True, False])
+def test_signals_are_handled_during_a_launch(build, threads, count, raises):
+    threads(count)
+    programs = 4000 if raises else 100
+    seen = []
+
+    def handler(number, frame):
+        seen.append(int(done))
+        if raises:
+            raise Alarm("ring")
+
+    kernel, done = build(NAP, ["*i64"]), torch.zeros((), dtype=torch.int64)
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    try:
+        with pytest.raises(Alarm, match="ring") if raises else contextlib.nullcontext():
+            kernel.launch((programs, 1, 1), (done.data_ptr(),))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert len(seen) == 1 and seen[0] < programs
+    assert (int(done) < programs) == raises
+    kernel.launch((3, 1, 1), (done.data_ptr(),))

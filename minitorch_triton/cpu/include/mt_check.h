@@ -315,7 +315,7 @@ static inline void mt_check_end(mt_launch *L) {
     }                                                                                              \
     MT_ENTRY(mt_checked_body)                                                                      \
     MT_EXPORT int mt_checked_call(const int64_t *packed, mt_checks *checks) {                      \
-        mt_job job = {.args = packed + 3,                                                          \
+        mt_job job = {.args = packed + 3, .launcher = &mt_thread_known,                            \
                       .grid = {(int32_t)packed[0], (int32_t)packed[1], (int32_t)packed[2]}};       \
         for (int axis = 0; axis < 3; axis++) {                                                     \
             if (job.grid[axis] <= 0) return MT_OK;                                                 \

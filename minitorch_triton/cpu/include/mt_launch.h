@@ -31,6 +31,12 @@ typedef struct {
     int (*max_threads)(void);
     void (*enter_thread)(void); /* called once by each thread that launches a kernel */
     int32_t serial;             /* nonzero in a forked child: the thread pool did not come along */
+    /* Python's signal handlers run while a launch does; what one raises is kept in `raised`. */
+    int (*lock_interpreter)(void);
+    void (*unlock_interpreter)(int);
+    int (*handle_signals)(void);
+    void (*take_exception)(void **, void **, void **);
+    void *raised[3];
 } mt_runtime;
 
 typedef struct mt_block {
@@ -45,11 +51,14 @@ typedef struct {
     int32_t *status;
     mt_block *block; /* newest scratch block of this thread, or NULL */
     size_t used;     /* bytes of it given to the current program */
+    int64_t until_look; /* programs before the next look for signals, and from that to the one after */
+    int64_t between_looks;
+    double last_look; /* seconds, or 0 */
 } mt_launch;
 
 typedef void (*mt_body)(mt_launch *);
 
-enum { MT_OK = 0, MT_ASSERTION_FAILED = 1 };
+enum { MT_OK = 0, MT_ASSERTION_FAILED = 1, MT_SIGNALLED = 3 };
 
 /* Make the launch return `code`. Running programs finish; programs not yet started do not run. */
 static inline void mt_fail(mt_launch *L, int32_t code) {
@@ -109,6 +118,7 @@ static inline double mt_now_ns(void) {
 
 typedef struct {
     const int64_t *args;
+    const void *launcher; /* what tells the thread that launches from others */
     int32_t grid[3];
     int32_t status;
     int64_t total; /* programs */
@@ -131,6 +141,33 @@ static inline int mt_threads(void) {
     return mt_rt->max_threads();
 }
 
+/* Let Python handle the signals that have arrived, about every MT_LOOK_S while a launch lasts; a
+ * handler that raises, as Ctrl-C's does, ends the launch. */
+#define MT_LOOK_S 0.05
+
+static __attribute__((noinline, cold, unused)) void mt_look_for_signals(mt_launch *L) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    const double now = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec, passed = now - L->last_look;
+    L->until_look = L->between_looks;
+    if (L->last_look == 0) {
+        L->last_look = now;
+    } else if (passed < MT_LOOK_S / 4) {
+        L->between_looks *= 2;
+    } else if (passed >= MT_LOOK_S) {
+        mt_runtime *runtime = (mt_runtime *)mt_rt;
+        void **raised = runtime->raised;
+        const int lock = runtime->lock_interpreter();
+        if (runtime->handle_signals()) {
+            runtime->take_exception(&raised[0], &raised[1], &raised[2]);
+            mt_fail(L, MT_SIGNALLED);
+        }
+        runtime->unlock_interpreter(lock);
+        if (passed > 2 * MT_LOOK_S && L->between_looks > 1) L->between_looks /= 2;
+        L->last_look = now;
+    }
+}
+
 /* Run programs first..last-1, numbered with the x coordinate running fastest. Always inlined, and
  * with it the body, which is a constant at every call. */
 static inline __attribute__((always_inline)) void mt_run_range(mt_launch *L, mt_body body,
@@ -140,6 +177,7 @@ static inline __attribute__((always_inline)) void mt_run_range(mt_launch *L, mt_
     L->pid[1] = (int32_t)(row % L->grid[1]);
     L->pid[2] = (int32_t)(row / L->grid[1]);
     for (int64_t i = first; i < last; i++) {
+        if (L->until_look-- == 0) mt_look_for_signals(L);
         if (__atomic_load_n(L->status, __ATOMIC_RELAXED)) return;
         L->used = 0;
         body(L);
@@ -153,8 +191,11 @@ static inline __attribute__((always_inline)) void mt_run_range(mt_launch *L, mt_
 
 /* What each thread does: take chunks of programs until none is left. */
 static inline __attribute__((always_inline)) void mt_work(mt_job *job, mt_body body) {
-    mt_launch L = {job->args, {0, 0, 0}, {job->grid[0], job->grid[1], job->grid[2]}, &job->status,
-                   NULL, 0};
+    mt_launch L = {.args = job->args, .grid = {job->grid[0], job->grid[1], job->grid[2]},
+                   .status = &job->status, .between_looks = 1};
+    /* Only the process's first thread handles signals, and whoever launches may be that one. */
+    const int looks = mt_rt && mt_rt->handle_signals && job->launcher == &mt_thread_known;
+    L.until_look = looks ? 0 : INT64_MAX;
     double start = job->timed ? mt_now_ns() : 0.0;
     for (;;) {
         int64_t first = __atomic_fetch_add(&job->next, job->chunk, __ATOMIC_RELAXED);
@@ -243,7 +284,8 @@ static inline int mt_run(mt_job *job, void (*work)(void *), double cost) {
     static void mt_work_body(void *job) { mt_work(job, body); }                                    \
     MT_EXPORT int mt_entry(const int64_t *args, int32_t grid_x, int32_t grid_y, int32_t grid_z) {  \
         if (grid_x <= 0 || grid_y <= 0 || grid_z <= 0) return MT_OK;                               \
-        mt_job job = {.args = args, .grid = {grid_x, grid_y, grid_z}};                             \
+        mt_job job = {.args = args, .launcher = &mt_thread_known,                                  \
+                      .grid = {grid_x, grid_y, grid_z}};                             \
         return mt_run(&job, mt_work_body, (double)(MT_PROGRAM_COST));                              \
     }                                                                                              \
     MT_EXPORT int mt_call(const int64_t *packed) {                                                 \
