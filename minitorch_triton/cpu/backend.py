@@ -44,8 +44,21 @@ class CPUOptions:
     num_ctas: int = 1
     maxnreg: int | None = None
     extern_libs: tuple = ()
+    min_shared_mem: int = 0
     launch_cooperative_grid: bool = False
     launch_pdl: bool = False
+    clc: bool = False
+    ptx_version: int | None = None
+    ptx_options: str | None = None
+    sched4reg: bool = False
+    enable_reflect_ftz: bool = True
+    waves_per_eu: int = 0
+    matrix_instr_nonkdim: int = 0
+    kpack: int = 1
+    allow_flush_denorm: bool = False
+    schedule_hint: str = ""
+    llvm_fn_attrs: str = ""
+    wgp_cu_mode: str = ""
     ir_override: str | None = None
     instrumentation_mode: str = ""
     fpsan_homomorphic_casts: bool = False
@@ -86,8 +99,7 @@ class CPUBackend(BaseBackend):
         return toolchain.fingerprint()
 
     def parse_options(self, opts: dict[str, Any]) -> CPUOptions:
-        # An option of some other backend (waves_per_eu, say) must not stop a kernel from running,
-        # but a misspelt argument must: Triton compares the names with those of the result.
+        # Triton refuses an argument that is no field of the result: a misspelt one.
         known = {field.name for field in fields(CPUOptions)}
         values = {name: opts[name] for name in known & opts.keys() if opts[name] is not None}
         values.setdefault("enable_fp_fusion", bool(knobs.language.default_fp_fusion))
@@ -194,4 +206,5 @@ def compiled(text: str, name: str, flags: tuple[str, ...], objects: Sequence[byt
             return cache.check(path)[: -cache.DIGEST_SIZE]
     code = toolchain.compile_c(text, name=name, flags=flags, objects=objects)
     manager.put(cache.seal(code), "machine_code")
+    toolchain.remember_compiler()
     return code

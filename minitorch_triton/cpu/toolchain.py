@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 INCLUDE_DIR = Path(__file__).parent / "include"
 PACKAGE_DIR = Path(__file__).parent
@@ -113,17 +114,44 @@ def sources_hash() -> str:
     return digest.hexdigest()
 
 
+def compiler_identity() -> str:
+    """The compiler's command and what it says about itself.
+
+    Where there is no compiler, those of the one that filled the cache, so that a kernel that is in
+    the cache can be found.
+
+    Raises:
+        NoCompilerError: there is none, and there was none.
+    """
+    try:
+        return "\0".join((*find_compiler(), compiler_version()))
+    except NoCompilerError:
+        if path := _identity_cache().get_file(_IDENTITY_FILE):
+            return Path(path).read_text()
+        raise
+
+
+def remember_compiler() -> None:
+    """Note in the cache which compiler fills it."""
+    if _identity_cache().get_file(_IDENTITY_FILE) is None:
+        _identity_cache().put(compiler_identity(), _IDENTITY_FILE, binary=False)
+
+
+_IDENTITY_FILE = "compiler.txt"
+
+
+def _identity_cache() -> Any:
+    """Triton's cache of what was compiled by this package for this processor."""
+    from triton.runtime.cache import get_cache_manager
+
+    key = "\0".join(("compiler", processor(), sources_hash()))
+    return get_cache_manager(hashlib.sha256(key.encode()).hexdigest())
+
+
 @functools.lru_cache
 def fingerprint() -> str:
     """Hash of everything but the C text that can change a compiled kernel."""
-    parts = (
-        *find_compiler(),
-        compiler_version(),
-        *FLAGS,
-        *target_flags(),
-        processor(),
-        sources_hash(),
-    )
+    parts = (compiler_identity(), *FLAGS, *target_flags(), processor(), sources_hash())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -340,6 +340,21 @@ def test_eight_processes_on_a_cold_cache(script, directory):
     assert output.split() == ["ready", "0"]
 
 
+def test_a_warm_cache_needs_no_compiler(script, directory, tmp_path, monkeypatch):
+    process = start(script, directory)
+    _, messages = process.communicate(timeout=100)
+    assert process.returncode == 0, messages
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    process = start(script, directory)
+    output, messages = process.communicate(timeout=100)
+    assert process.returncode == 0, messages
+    assert output.split() == ["ready", "0"]
+    process = start(script, tmp_path / "cold")
+    _, messages = process.communicate(timeout=100)
+    assert "NoCompilerError" in messages and "apt install gcc" in messages
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.15, 0.3])
 def test_a_kill_at_any_moment(script, directory, delay):
     process = start(script, directory)

@@ -101,6 +101,7 @@ def test_options_for_gpus_are_accepted():
     x = torch.ones(4)
     out = torch.zeros(4)
     scale_kernel[(1,)](x, out, 4, 3.0, num_warps=1, num_stages=7, num_ctas=1, maxnreg=128)
+    scale_kernel[(1,)](x, out, 4, 3.0, waves_per_eu=2, kpack=2, matrix_instr_nonkdim=16)
     assert out.tolist() == [3.0] * 4
 
 

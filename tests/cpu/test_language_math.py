@@ -12,6 +12,10 @@ import triton
 import triton.language as tl
 from triton.language.extra import libdevice
 
+from minitorch_triton.cpu.emit.arith import _LIBDEVICE_FLOAT32, _LIBDEVICE_FLOATS
+from minitorch_triton.cpu.ir import UnsupportedOperation
+from minitorch_triton.cpu.toolchain import compile_c
+
 MATH = ("exp", "exp2", "log", "log2", "sin", "cos", "sqrt", "rsqrt", "erf", "floor", "ceil", "abs")
 
 
@@ -473,3 +477,20 @@ def test_random_numbers_are_those_of_philox(seed):
     )
     # The angle is below 2 pi, its rounding error below 2^-22; the radius is below 5.7.
     np.testing.assert_allclose(floats[1].numpy(), normal, atol=6 * 2.0**-22, rtol=2.0**-21)
+
+
+@triton.jit
+def inverse_error_function(x_ptr):
+    tl.store(x_ptr, libdevice.erfinv(tl.load(x_ptr)))
+
+
+def test_a_libdevice_function_without_a_twin_names_its_line():
+    with pytest.raises(UnsupportedOperation, match=r"test_language_math\.py:\d+: .*__nv_erfinvf"):
+        inverse_error_function[(1,)](torch.zeros(1))
+
+
+def test_the_names_of_libdevice_are_in_the_header():
+    source = ['#include "mt_math.h"', "int main(void) {"]
+    for names, types in ((_LIBDEVICE_FLOATS, ("f32", "f64")), (_LIBDEVICE_FLOAT32, ("f32",))):
+        source += [f"(void)sizeof(&mt_{name}_{ty});" for name in sorted(names) for ty in types]
+    compile_c("\n".join([*source, "return 0; }"]))
