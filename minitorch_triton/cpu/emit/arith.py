@@ -251,12 +251,25 @@ _LIBDEVICE_OTHER = {
 # Those that mt_math.h has, under the name that is left of libdevice's: for both float types, and
 # for float32 alone.
 _LIBDEVICE_FLOATS = frozenset(
-    """
-    absf acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp10 exp2
-    expm1 fdim floor fma hypot ilogb isfinite isinf isnan j0 j1 ldexp lgamma llrint llround log
-    log10 log1p log2 logb maxnumf minnumf nearbyint nextafter pow powi remainder remf rint round
-    rsqrt scalbn signbit sin sinh sqrt tan tanh tgamma trunc y0 y1
-    """.split()
+    {
+        *("absf", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt"),
+        *("ceil", "copysign", "cos", "cosh", "erf", "erfc", "exp", "exp10", "exp2"),
+        *("expm1", "fdim", "floor", "fma", "hypot", "ilogb", "isfinite", "isinf", "isnan"),
+        *("j0", "j1", "ldexp", "lgamma", "llrint", "llround", "log", "log10", "log1p"),
+        *(
+            "log2",
+            "logb",
+            "maxnumf",
+            "minnumf",
+            "nearbyint",
+            "nextafter",
+            "pow",
+            "powi",
+            "remainder",
+        ),
+        *("remf", "rint", "round", "rsqrt", "scalbn", "signbit", "sin", "sinh", "sqrt"),
+        *("tan", "tanh", "tgamma", "trunc", "y0", "y1"),
+    }
 )
 _LIBDEVICE_FLOAT32 = frozenset({"cospi", "sinpi", "saturate"})
 
