@@ -44,8 +44,8 @@ def made_known(init: Callable) -> Callable:
     return init_and_note
 
 
-storages.KINDS[Storage] = memory_of
-storages.KINDS[Tensor] = lambda tensor: memory_of(tensor.storage)
+storages.register_kind(Storage, memory_of)
+storages.register_kind(Tensor, lambda tensor: memory_of(tensor.storage))
 storages.replace_while_checking(Storage, "allocate", storages.allocates(memory_allocated))
 storages.replace_while_checking(Storage, "__init__", made_known)
 storages.replace_while_checking(Planned, "__call__", lambda call: Planned.run)

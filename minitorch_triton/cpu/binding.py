@@ -24,8 +24,9 @@ from . import cache, checking, storages
 from .backend import TARGET, CPUBackend
 from .launch import Library, PreparedKernel, packer
 
-# The CPU's key among a kernel's per-device caches; GPUs have numbers.
+# The CPU's keys among a kernel's per-device caches, without and with checks; GPUs have numbers.
 DEVICE = "cpu"
+CHECKED_DEVICE = "cpu, checked"
 
 # What reading a damaged cache entry, or a directory that cannot be written, may raise.
 CACHE_ERRORS = (cache.BadEntryError, OSError, ValueError, LookupError, TypeError, StopIteration)
@@ -40,6 +41,11 @@ class Caches(tuple):
     launchers: dict[tuple, Callable | None]
 
 
+def caches_key() -> str:
+    """The key of the caches in use: those for kernels with checks while checking is on."""
+    return CHECKED_DEVICE if checking.active else DEVICE
+
+
 def caches_of(kernel: JITFunction) -> Caches:
     """The kernel's caches for the CPU."""
     if DEVICE not in backends:
@@ -47,13 +53,14 @@ def caches_of(kernel: JITFunction) -> Caches:
             "call minitorch_triton.cpu.enable() first; with TRITON_INTERPRET=1 there is no native "
             "execution"
         )
-    caches = kernel.device_caches.get(DEVICE)
+    key = caches_key()
+    caches = kernel.device_caches.get(key)
     if caches is None:
         backend = CPUBackend(TARGET)
         binder = create_function_from_signature(kernel.signature, kernel.params, backend)
         caches = Caches(({}, {}, TARGET, backend, binder))
         caches.launchers = {}
-        kernel.device_caches[DEVICE] = caches
+        kernel.device_caches[key] = caches
         # What Triton's create_binder sets for JITFunction._do_compile.
         kernel.CompiledKernel, kernel.compile = CompiledKernel, triton_compile
         kernel.ASTSource = ASTSource
@@ -175,7 +182,7 @@ def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) 
     def attempt() -> Any:
         try:
             compiled = kernel._do_compile(
-                key, signature, DEVICE, constexprs, options, attrs, warmup
+                key, signature, caches_key(), constexprs, options, attrs, warmup
             )
         except CACHE_ERRORS as error:
             _let_go_of_unfinished_kernels(error)
@@ -258,7 +265,7 @@ def general_run(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmu
     kernel_cache, _, _, backend, binder = caches
     bound_args, specialization, extra = binder(*args, **options)
     # Without Triton's memory of keys, in which the constants 0.0 and -0.0 are the same.
-    key = compute_cache_key({}, specialization, {**extra, "check": checking.active})
+    key = compute_cache_key({}, specialization, extra)
     compiled = kernel_cache.get(key)
     if compiled is None:
         packed = kernel._pack_args(backend, options, bound_args, specialization, extra)
@@ -335,7 +342,7 @@ def prepare(
 
     kernel_cache, _, _, backend, _ = caches_of(kernel)
     options["debug"] = options.get("debug", kernel.debug) or knobs.runtime.debug
-    key = compute_cache_key({}, specialization, {**options, "check": checking.active})
+    key = compute_cache_key({}, specialization, options)
     compiled = kernel_cache.get(key)
     if compiled is None:
         parsed, signature, constants, attrs = kernel._pack_args(

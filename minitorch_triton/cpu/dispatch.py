@@ -15,8 +15,9 @@ from triton import knobs
 from triton.compiler import CompiledKernel
 from triton.runtime.jit import JITFunction
 
-from . import checking
+from . import storages
 from .binding import caches_of, general_run
+from .checking import CheckedLibrary
 from .launch import packer
 
 
@@ -161,14 +162,17 @@ def add_variant(kernel, variants, key, grid, bound_args, options) -> CompiledKer
 def make_run(compiled: CompiledKernel, parameters: list[str]) -> Callable:
     """The function `run(grid_x, grid_y, grid_z, *args)` that calls one compiled variant."""
     types = compiled.src.signature
+    checked = isinstance(compiled.module, CheckedLibrary)
+    address = "_mt_noted_address({})" if checked else "{}.data_ptr()"
     slots = [
-        f"{name}.data_ptr()" if types[name].startswith("*") else name
+        address.format(name) if types[name].startswith("*") else name
         for name in parameters
         if types[name] != "constexpr"
     ]
     library = compiled.module
     namespace = {
         "_mt_call": library.call, "_mt_error": library.error,
+        "_mt_noted_address": storages.noted_address,
         "_mt_pack": packer([ty for ty in types.values() if ty != "constexpr"]),
     }  # fmt: skip
     source = RUN_TEMPLATE.format(parameters=", ".join(parameters), slots=", ".join(slots))
@@ -178,7 +182,7 @@ def make_run(compiled: CompiledKernel, parameters: list[str]) -> Callable:
 def run_on_cpu(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmup: bool) -> Any:
     """Run a kernel whose arguments are in CPU memory, and see to it that the next call is fast."""
     runtime = knobs.runtime
-    observed = kernel.pre_run_hooks or runtime.debug or has_launch_hooks() or checking.active
+    observed = kernel.pre_run_hooks or runtime.debug or has_launch_hooks()
     if not warmup and not observed:
         launchers = caches_of(kernel).launchers
         key = call_key(args, kwargs)

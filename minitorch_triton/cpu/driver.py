@@ -27,7 +27,7 @@ from triton.runtime.jit import JITFunction
 
 from . import binding, cache, checking
 from .backend import TARGET, CPUBackend
-from .binding import DEVICE
+from .binding import CHECKED_DEVICE, DEVICE
 from .dispatch import run_on_cpu
 
 
@@ -194,7 +194,7 @@ def belongs_to_cpu(args: Iterable[Any]) -> bool:
 
 def routed_run(self: JITFunction, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
     """Takes the place of `JITFunction.run`."""
-    caches = self.device_caches.get(DEVICE)
+    caches = self.device_caches.get(CHECKED_DEVICE if checking.active else DEVICE)
     if caches is not None and not warmup:
         # The usual case. It is spelt out because each microsecond counts in it.
         launch = caches.launchers.get((*map(type, args), *kwargs, *map(type, kwargs.values())))
@@ -202,7 +202,7 @@ def routed_run(self: JITFunction, *args: Any, grid: Any, warmup: bool, **kwargs:
         enter, leave = runtime.launch_enter_hook, runtime.launch_exit_hook
         observed = (
             getattr(enter, "calls", enter) or getattr(leave, "calls", leave)
-            or self.pre_run_hooks or runtime.debug or checking.active
+            or self.pre_run_hooks or runtime.debug
         )  # fmt: skip
         if launch is not None and not observed:
             if self.used_global_vals:

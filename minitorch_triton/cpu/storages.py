@@ -6,14 +6,15 @@ a launch (`note`), from functions that allocate, which are wrapped while checkin
 (`replace_while_checking`), and, for an address that is in none of these, by looking at every object
 that Python's garbage collector knows, so that pointer tables made at any earlier time work.
 
-The kinds of objects that own memory are in `KINDS`: torch's storages, and whatever an allocator
-of its own adds.
+Which objects own memory is said by `register_kind`: torch's tensors do, and those of whoever has an
+allocator of his own.
 """
 
 from __future__ import annotations
 
 import bisect
 import ctypes
+import functools
 import gc
 import sys
 import weakref
@@ -147,14 +148,21 @@ registry = Registry()
 
 # ---- What owns memory ----------------------------------------------------------------------------
 
-KINDS: dict[type, Callable[[Any], Memory | None]] = {}
+_kinds: dict[type, Callable[[Any], Memory | None]] = {}
 
 
+def register_kind(cls: type, describe: Callable[[Any], Memory | None]) -> None:
+    """Objects of this class own memory; `describe` tells which, None for memory elsewhere."""
+    _kinds[cls] = describe
+    kind_of.cache_clear()
+
+
+@functools.lru_cache(maxsize=4096)
 def kind_of(cls: type) -> Callable[[Any], Memory | None] | None:
     """What tells the memory of objects of a class."""
     for base in cls.__mro__:
-        if base in KINDS:
-            return KINDS[base]
+        if base in _kinds:
+            return _kinds[base]
     return None
 
 
@@ -174,6 +182,12 @@ def note(tensors: Iterable[Any]) -> None:
         memory = describe(tensor) if describe is not None else None
         if memory is not None:
             registry.add(memory)
+
+
+def noted_address(tensor: Any) -> int:
+    """The address of an argument whose storage is made known."""
+    note((tensor,))
+    return tensor.data_ptr()
 
 
 # ---- While checking is on ------------------------------------------------------------------------
@@ -229,9 +243,9 @@ def allocates(describe: Callable[..., Memory | None]) -> Callable[[Callable], Ca
 def _meet_torch() -> None:
     """Learn of torch's tensors once it has been imported: kernels run without it, too."""
     torch = sys.modules.get("torch")
-    if torch is None or torch.Tensor in KINDS:
+    if torch is None or torch.Tensor in _kinds:
         return
-    KINDS[torch.Tensor] = memory_of_torch
+    register_kind(torch.Tensor, memory_of_torch)
     for name in ("empty", "empty_like", "empty_strided"):
         replace_while_checking(torch, name, allocates(memory_of_torch))
     for name in ("new_empty", "new_empty_strided"):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import math
 import os
 import random
 import subprocess
@@ -25,8 +24,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import triton
-import triton.language as tl
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,7 +86,9 @@ def cast(x, dtype):
     """A conversion; floats stay float64, but are rounded to the type."""
     x = np.asarray(x)
     if dtype in INTEGERS:
-        return np.trunc(x).astype(np.int64).astype(dtype) if x.dtype.kind == "f" else x.astype(dtype)
+        return (
+            np.trunc(x).astype(np.int64).astype(dtype) if x.dtype.kind == "f" else x.astype(dtype)
+        )
     x = x.astype(np.float64)
     if dtype == "float64":
         return x
@@ -243,8 +242,9 @@ class Kernel:
             index = self.pick(lambda v: v.dtype in ("int32", "int64") and v.shape == "rc")
             if index.shape == "rc" and index.dtype in ("int32", "int64"):
                 name = self.fresh("g")
-                self.line(f"{name} = ({index.name} % {tensor.size} + {tensor.size}) % {tensor.size}",
-                          f"{name} = {index.name} % {tensor.size}")  # fmt: skip
+                size = tensor.size  # the remainder has the sign of the dividend, in NumPy not
+                self.line(f"{name} = ({index.name} % {size} + {size}) % {size}",
+                          f"{name} = {index.name} % {size}")  # fmt: skip
                 offsets = theirs = name
         if mask == "inside" and self.random.random() < 0.2 and tensor.role == "in":
             name = self.fresh("m")
@@ -337,7 +337,9 @@ class Kernel:
         if kind in ("-", "abs"):
             if not a.is_float and a.bound >= 2.0 ** (INTEGERS[a.dtype] - 1) - 1:
                 return
-            call = (f"-{a.name}",) * 2 if kind == "-" else (f"tl.abs({a.name})", f"np.abs({a.name})")
+            call = (
+                (f"-{a.name}",) * 2 if kind == "-" else (f"tl.abs({a.name})", f"np.abs({a.name})")
+            )
             self.let(a, *call)
         elif kind == "~":
             self.let(replace(a, bound=a.bound + 1), f"~{a.name}", f"~{a.name}")
@@ -399,7 +401,9 @@ class Kernel:
                 return
             value = Value("", a.dtype, rest if kind == "sum" else a.shape, bound, a.grain,
                           a.error * extent)  # fmt: skip
-            self.let(value, f"tl.{kind}({a.name}, axis={axis})", f"np.{kind}({a.name}, axis={axis})")
+            self.let(
+                value, f"tl.{kind}({a.name}, axis={axis})", f"np.{kind}({a.name}, axis={axis})"
+            )
         elif kind == "xor_sum":
             if not a.is_float:
                 self.let(Value("", a.dtype, rest, 2 * a.bound + 1),
@@ -427,8 +431,10 @@ class Kernel:
             self.let(a, f"tl.flip({x}, 1)", f"{x}[:, ::-1]")
         elif self.BN > 1:
             name = self.fresh("p")
-            self.line(f"{name}, {name}b = tl.split(tl.reshape({x}, (BM, BN // 2, 2)))",
-                      f"{name}, {name}b = np.moveaxis(np.reshape({x}, (BM, BN // 2, 2)), 2, 0)")
+            self.line(
+                f"{name}, {name}b = tl.split(tl.reshape({x}, (BM, BN // 2, 2)))",
+                f"{name}, {name}b = np.moveaxis(np.reshape({x}, (BM, BN // 2, 2)), 2, 0)",
+            )
             self.let(a, f"tl.reshape(tl.join({name}b, {name}), (BM, BN))",
                      f"np.reshape(np.stack([{name}b, {name}], 2), (BM, BN))")  # fmt: skip
 
@@ -477,8 +483,10 @@ class Kernel:
         if not set(term.shape) <= set(allowed) or term.bound >= 1e3:
             term = k
         term = self.cast(term, start.dtype)
-        self.line(f"{total} = {total} + {self.expanded(term, start.shape)}",
-                  f"{total} = wrap({total} + {self.expanded(term, start.shape)}, '{start.dtype}')")
+        self.line(
+            f"{total} = {total} + {self.expanded(term, start.shape)}",
+            f"{total} = wrap({total} + {self.expanded(term, start.shape)}, '{start.dtype}')",
+        )
         self.indent -= 1
         self.values, self.masks = outside, masks
         grains = [start.grain, term.grain]
