@@ -10,6 +10,7 @@ from torch import (
     Size,
     bfloat16,
     bool,
+    can_cast,
     cuda,
     device,
     dtype,
@@ -18,6 +19,7 @@ from torch import (
     float32,
     float64,
     get_default_dtype,
+    get_num_threads,
     iinfo,
     int8,
     int16,
@@ -25,6 +27,9 @@ from torch import (
     int64,
     promote_types,
     set_default_dtype,
+    set_num_threads,
+    set_printoptions,
+    typename,
     uint8,
 )
 
@@ -139,6 +144,7 @@ from minitorch_triton.ops.products import (  # noqa: E402
     matmul,
     mm,
     mv,
+    outer,
     set_float32_matmul_precision,
 )
 from minitorch_triton.ops.random import (  # noqa: E402
@@ -179,6 +185,7 @@ from minitorch_triton.ops.views import (  # noqa: E402
     broadcast_to,
     chunk,
     flatten,
+    movedim,
     narrow,
     permute,
     reshape,
@@ -209,5 +216,10 @@ half = float16
 long = int64
 int = int32
 short = int16
+clip = clamp
+concat = cat
+moveaxis = movedim
+swapaxes = swapdims = transpose
+newaxis = None
 
 __version__ = "0.1.0"

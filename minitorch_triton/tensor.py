@@ -572,7 +572,7 @@ class Tensor:
             return format(self.item(), spec)
         if spec:
             raise TypeError("unsupported format string passed to Tensor.__format__")
-        return repr(self)
+        return str(self.item()) if self.ndim == 0 else repr(self)
 
     __hash__ = object.__hash__
 
@@ -923,7 +923,9 @@ class Tensor:
     squeeze = views.squeeze
     unsqueeze = views.unsqueeze
     permute = views.permute
-    transpose = views.transpose
+    transpose = swapaxes = swapdims = views.transpose
+    movedim = moveaxis = views.movedim
+    outer = products.outer
     t = views.t
     expand = views.expand
     expand_as = views.expand_as

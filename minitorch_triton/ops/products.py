@@ -276,10 +276,9 @@ def _check_forms(name: str, first: Layout, *others: Layout) -> None:
                 f"{first.device} and {other.device}!"
             )
         if other.dtype != first.dtype:
-            names = [str(form.dtype).removeprefix("torch.") for form in (first, other)]
             raise RuntimeError(
-                f"expected {name}'s operands to have the same dtype, but got: "
-                f"{names[0]} != {names[1]}"
+                f"{name}(): mat1 and mat2 must have the same dtype, but got "
+                f"{dispatch.type_name(first.dtype)} and {dispatch.type_name(other.dtype)}"
             )
     if first.dtype == torch.bool:
         raise NotImplementedError(f"\"{name}\" not implemented for 'Bool'")
@@ -351,6 +350,14 @@ def dot(input: Any, tensor: Any) -> Any:
         )
     row, column = input.unsqueeze(0), tensor.unsqueeze(1)
     return _dot(row, column, False, False, (1, 1), 1.0, _precision).reshape(())
+
+
+def outer(input: Any, vec2: Any) -> Any:
+    """The products of each element of one vector with each of another: (M,), (N,) to (M, N)."""
+    for name, vector in (("self", input), ("vec2", vec2)):
+        if vector.ndim != 1:
+            raise RuntimeError(f"outer: Expected 1-D argument {name}, but got {vector.ndim}-D")
+    return input.reshape(-1, 1) * vec2
 
 
 def matmul(input: Any, other: Any) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -225,6 +226,21 @@ max_dim = ArgExtreme("Max", "maximum")
 min_dim = ArgExtreme("Min", "minimum")
 
 
+def _numpy_names(function: Callable) -> Callable:
+    """A reduction that also takes NumPy's names of its arguments: ``axis`` and ``keepdims``."""
+
+    @functools.wraps(function)
+    def reduction(*args: Any, **named: Any) -> Any:
+        if "axis" in named:
+            named["dim"] = named.pop("axis")
+        if "keepdims" in named:
+            named["keepdim"] = named.pop("keepdims")
+        return function(*args, **named)
+
+    return reduction
+
+
+@_numpy_names
 def sum(
     input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Any:
@@ -241,6 +257,7 @@ def sum_(x: Any, dims: Dims, keepdim: bool) -> Any:
     return sum(x, dims, keepdim) if dims or not x.ndim else x
 
 
+@_numpy_names
 def mean(
     input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Any:
@@ -259,6 +276,7 @@ def mean(
     return op(input.to(dtype), normal_dims(dim, input.ndim), keepdim, dtype)
 
 
+@_numpy_names
 def prod(
     input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Any:
@@ -269,21 +287,25 @@ def prod(
     return op(input, normal_dims(dim, input.ndim), keepdim, dtype)
 
 
+@_numpy_names
 def amax(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
     """The largest element over some dimensions, or all."""
     return amax_op(input, normal_dims(dim, input.ndim), keepdim)
 
 
+@_numpy_names
 def amin(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
     """The smallest element over some dimensions, or all."""
     return amin_op(input, normal_dims(dim, input.ndim), keepdim)
 
 
+@_numpy_names
 def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The largest element; with ``dim`` the pair (values, indices); of two tensors elementwise."""
     return _extreme(input, dim, keepdim, max_op, max_dim, torch.return_types.max)
 
 
+@_numpy_names
 def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest element; with ``dim`` the pair (values, indices); of two tensors elementwise."""
     return _extreme(input, dim, keepdim, min_op, min_dim, torch.return_types.min)
@@ -304,11 +326,13 @@ def _extreme(x: Any, dim: Any, keepdim: bool, whole: Op, along: Op, result_type:
     return result_type(along(x, dim, keepdim))
 
 
+@_numpy_names
 def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The position of the largest element, in the flattened tensor without ``dim``."""
     return _arg_extreme(input, dim, keepdim, max_dim, "argmax")
 
 
+@_numpy_names
 def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The position of the smallest element, in the flattened tensor without ``dim``."""
     return _arg_extreme(input, dim, keepdim, min_dim, "argmin")
@@ -329,11 +353,13 @@ def _arg_extreme(x: Any, dim: int | None, keepdim: bool, along: Op, name: str) -
     return along(x, dim, keepdim)[1]
 
 
+@_numpy_names
 def any(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Whether any element is nonzero."""
     return _logical(amax_op, input != 0, dim, keepdim, False)
 
 
+@_numpy_names
 def all(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Whether every element is nonzero."""
     return _logical(amin_op, input != 0, dim, keepdim, True)
@@ -350,6 +376,7 @@ def _logical(op: Op, x: Any, dim: Any, keepdim: bool, empty_value: bool) -> Any:
     return op(x, dims, keepdim)
 
 
+@_numpy_names
 def var(
     input: Any,
     dim: Any = None,
@@ -371,6 +398,7 @@ def var(
     return total / divisor if divisor > 0 else total * (math.nan if divisor == 0 else math.inf)
 
 
+@_numpy_names
 def std(
     input: Any,
     dim: Any = None,

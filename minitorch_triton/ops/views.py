@@ -341,6 +341,27 @@ def transpose(x: Any, dim0: int, dim1: int) -> Any:
     return _permuted(x, tuple(order), _Transpose)
 
 
+def movedim(x: Any, source: Any, destination: Any) -> Any:
+    """Dimensions moved to other places; the rest keep their order."""
+    sources = source if isinstance(source, (tuple, list)) else (source,)
+    targets = destination if isinstance(destination, (tuple, list)) else (destination,)
+    if len(sources) != len(targets):
+        raise RuntimeError(
+            f"movedim: Invalid source or destination dims: source ({list(sources)} dims) should "
+            f"contain the same number of dims as destination ({list(targets)} dims)"
+        )
+    ndim = len(x.layout.shape)
+    places: dict[str, list[int]] = {}
+    for name, dims in (("source", sources), ("destination", targets)):
+        places[name] = [wrap_dim(dim, ndim) for dim in dims]
+        if len(set(places[name])) != len(dims):
+            raise RuntimeError(f"movedim: repeated dim in `{name}` ({list(dims)})")
+    order = [dim for dim in range(ndim) if dim not in places["source"]]
+    for target, dim in sorted(zip(places["destination"], places["source"], strict=True)):
+        order.insert(target, dim)
+    return permute(x, order)
+
+
 def t(x: Any) -> Any:
     """The transpose of a matrix; a vector as it is."""
     ndim = len(x.layout.shape)

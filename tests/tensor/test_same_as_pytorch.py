@@ -70,7 +70,13 @@ VALUES = {
     "type_as": lambda T: T.tensor([1]).type_as(T.tensor([1.0])),
     "deepcopy": lambda T: copy.deepcopy(T.tensor([1.0], requires_grad=True)),
     "pickle": lambda T: pickle.loads(pickle.dumps(T.tensor([[1.0, 2.0]], requires_grad=True))),
+    "format": lambda T: (f"{T.tensor(3)}", f"{T.tensor(2.5):.2f}", f"{T.tensor([1.0])}"),
+    "NumPy's names": lambda T: (T.ones(2, 3).sum(axis=0), T.ones(2, 3).mean(1, keepdims=True)),
+    "outer": lambda T: T.outer(T.arange(3.0), T.arange(2.0)),
     # Views
+    "movedim": lambda T: T.movedim(T.arange(24).reshape(2, 3, 4), 0, -1),
+    "movedim two": lambda T: T.arange(24).reshape(2, 3, 4).movedim((0, 1), (2, 0)),
+    "swapaxes": lambda T: T.swapaxes(T.arange(6).reshape(2, 3), 0, 1),
     "reshape": lambda T: T.arange(6).reshape(2, 3),
     "reshape -1": lambda T: T.arange(6).reshape(-1, 2),
     "reshape strided": lambda T: T.arange(6).reshape(2, 3).T.reshape(6),
