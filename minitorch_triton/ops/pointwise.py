@@ -205,8 +205,8 @@ class Elementwise(Op):
         function: the device function; its parameters are tensors or Python numbers.
         derivatives: for each parameter that has one the device function of its gradient; the
             names of *its* parameters say what is saved (``g``, ``y``, or those of ``function``).
-        result: "promoted", "float" (integers become the default float), "bool", or "floating"
-            (integers are an error).
+        result: "promoted", "float" (integers become the default float), "bool", "floating"
+            (integers are an error), or "integer" (floats are one).
         defaults: values of trailing parameters that a call may leave out.
     """
 
@@ -312,9 +312,10 @@ class Elementwise(Op):
         common = promotion.result_type(tensors, numbers)
         if common == torch.bool and self.name in _NO_BOOLS:
             raise _NO_BOOLS[self.name]
+        refused = "integer" if common.is_floating_point else "floating"
         if self.result == "float":
             common = promotion.as_floating(common)
-        elif self.result == "floating" and not common.is_floating_point:
+        elif self.result == refused:
             raise NotImplementedError(
                 f"\"{self.name.lower()}\" not implemented for '{type_name(common)}'"
             )
@@ -555,6 +556,13 @@ def _check(name: str, operands: Sequence[Any]) -> list:
 class Where(Elementwise):
     """``condition ? a : b``; the condition has no part in the result's dtype."""
 
+    def __call__(self, condition: Any, *operands: Any, **named: Any) -> Any:
+        if not operands and not named:
+            from minitorch_triton.ops.indexing import nonzero
+
+            return nonzero(condition, as_tuple=True)
+        return super().__call__(condition, *operands, **named)
+
     def forward(self, *operands: Any) -> Any:
         condition = operands[0]
         if condition.dtype not in (torch.bool, torch.uint8):
@@ -669,10 +677,10 @@ logical_not = Elementwise("LogicalNot", fn.logical_not, result="bool")
 logical_and = Elementwise("LogicalAnd", fn.logical_and, result="bool")
 logical_or = Elementwise("LogicalOr", fn.logical_or, result="bool")
 logical_xor = Elementwise("LogicalXor", fn.logical_xor, result="bool")
-bitwise_not_int = Elementwise("BitwiseNot", fn.bitwise_not)
-bitwise_and = Elementwise("BitwiseAnd", fn.bitwise_and)
-bitwise_or = Elementwise("BitwiseOr", fn.bitwise_or)
-bitwise_xor = Elementwise("BitwiseXor", fn.bitwise_xor)
+bitwise_not_int = Elementwise("BitwiseNot", fn.bitwise_not, result="integer")
+bitwise_and = Elementwise("BitwiseAnd", fn.bitwise_and, result="integer")
+bitwise_or = Elementwise("BitwiseOr", fn.bitwise_or, result="integer")
+bitwise_xor = Elementwise("BitwiseXor", fn.bitwise_xor, result="integer")
 isnan = Elementwise("Isnan", fn.isnan, result="bool")
 isinf = Elementwise("Isinf", fn.isinf, result="bool")
 isfinite = Elementwise("Isfinite", fn.isfinite, result="bool")

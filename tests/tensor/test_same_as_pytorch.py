@@ -72,6 +72,7 @@ VALUES = {
     "pickle": lambda T: pickle.loads(pickle.dumps(T.tensor([[1.0, 2.0]], requires_grad=True))),
     "format": lambda T: (f"{T.tensor(3)}", f"{T.tensor(2.5):.2f}", f"{T.tensor([1.0])}"),
     "NumPy's names": lambda T: (T.ones(2, 3).sum(axis=0), T.ones(2, 3).mean(1, keepdims=True)),
+    "where alone": lambda T: T.where(T.tensor([[True, False], [False, True]])),
     "outer": lambda T: T.outer(T.arange(3.0), T.arange(2.0)),
     # Views
     "movedim": lambda T: T.movedim(T.arange(24).reshape(2, 3, 4), 0, -1),
@@ -273,6 +274,10 @@ def test_assignment_by_mask_and_integers():
 
 
 ERRORS = {
+    "bitwise float": (lambda T: T.ones(2) & T.ones(2), False),
+    "movedim count": (lambda T: T.zeros(2, 3).movedim((0, 1), (1,)), True),
+    "movedim twice": (lambda T: T.zeros(2, 3).movedim((0, 0), (1, 0)), True),
+    "outer of a matrix": (lambda T: T.outer(T.ones(2, 2), T.ones(2)), True),
     "grad of int": (lambda T: T.tensor([1], requires_grad=True), True),
     "requires_grad_ of int": (lambda T: T.tensor([1]).requires_grad_(), False),
     "broadcast": (lambda T: T.zeros(2, 3) + T.zeros(4), True),
