@@ -10,7 +10,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help mnist test test-checked bench gpu-compile lint clean
+.PHONY: help mnist test test-checked bench gpu-compile docs lint clean
 
 help: ## Say what the targets do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -29,6 +29,9 @@ bench: $(READY) ## Time the ops and a training step against PyTorch
 
 gpu-compile: $(READY) ## Compile every kernel for NVIDIA and AMD GPUs; no GPU needed
 	$(RUN) -m minitorch_triton.testing.gpu_compile $(ARGS)
+
+docs: $(READY) ## Make the tables, pages and pictures of the documents
+	$(RUN) docs/build.py $(ARGS)
 
 lint: $(READY) ## Check style and types
 	$(RUN) -m ruff check .

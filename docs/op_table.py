@@ -57,18 +57,23 @@ def long_table():
     return "\n".join(lines) + "\n"
 
 
+def files():
+    """What each file with a table should contain, by path."""
+    readme = (ROOT / "README.md").read_text()
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return {
+        ROOT / "README.md": before + BEGIN + short_table() + END + after,
+        ROOT / "docs" / "operations.md": long_table(),
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail if out of date")
     args = parser.parse_args()
 
-    readme = (ROOT / "README.md").read_text()
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    wanted = {
-        ROOT / "README.md": before + BEGIN + short_table() + END + after,
-        ROOT / "docs" / "operations.md": long_table(),
-    }
+    wanted = files()
     stale = [p for p, text in wanted.items() if not p.exists() or p.read_text() != text]
     if args.check and stale:
         names = ", ".join(str(path.relative_to(ROOT)) for path in stale)

@@ -1,8 +1,15 @@
-"""See how automatic differentiation works, step by step, in what it prints."""
+"""See how automatic differentiation works, step by step, in what it prints and draws.
+
+docs/autograd.md shows it all on one page.
+"""
+
+from pathlib import Path
 
 from options import example_parser
 
 import minitorch_triton as mt
+
+pictures = None  # the folder to draw graphs into, if any
 
 
 def title(text):
@@ -22,6 +29,12 @@ def show_error(expression, action):
         raise AssertionError(f"{expression} should have failed")
 
 
+def picture(name, tensors, **names):
+    """Draw the graph behind tensors; variables are called as their keywords are."""
+    if pictures is not None:
+        mt.autograd.draw(tensors, names=names).save(pictures / f"{name}.svg")
+
+
 def leaves(device):
     title("1. Leaves: the tensors that you make, and whose gradients you want")
     x = mt.tensor([2.0, 3.0], device=device)
@@ -31,6 +44,7 @@ def leaves(device):
     show("w.requires_grad, w.is_leaf", (w.requires_grad, w.is_leaf))
     show("y.requires_grad, y.is_leaf", (y.requires_grad, y.is_leaf))
     show("y.detach().is_leaf", y.detach().is_leaf)
+    picture("leaves", y, w=w, y=y)
     show_error("integers cannot require it", lambda: mt.tensor([1, 2], requires_grad=True))
 
 
@@ -48,6 +62,7 @@ def graph(device):
             type(node).__name__,
         )
         node, depth = node.next_functions[0][0] if node.next_functions else None, depth + 1
+    picture("graph", q, a=a, b=b, q=q)
     return a, b, q
 
 
@@ -60,6 +75,7 @@ def backward(a, b, q):
     show("9 * a**2, computed by hand", 9 * a.detach() ** 2)
     show("b.grad", b.grad)
     show("-2 * b, computed by hand", -2 * b.detach())
+    picture("backward", q, a=a, b=b, q=q)
     show_error("again", lambda: q.sum().backward())
     print("The graph is freed once it was used; the next forward pass builds a new one.")
 
@@ -118,6 +134,7 @@ def dynamic_graph(device):
     while y < 10:
         y, doublings = 2 * y, doublings + 1
     y.backward()
+    picture("dynamic_graph", y, x=x, y=y)
     show("doublings until 10 is passed", doublings)
     show("dy/dx", x.grad)
 
@@ -143,10 +160,15 @@ def own_function(device):
     show("type(y.grad_fn).__name__", type(y.grad_fn).__name__)
     y.sum().backward()
     show("x.grad", x.grad)
+    picture("own_function", y, x=x, y=y)
 
 
 def main():
-    args = example_parser(__doc__).parse_args()
+    global pictures
+    parser = example_parser(__doc__)
+    parser.add_argument("--pictures", type=Path, help="folder to draw the graphs into, as SVG")
+    args = parser.parse_args()
+    pictures = args.pictures
     mt.manual_seed(args.seed)
     leaves(args.device)
     backward(*graph(args.device))

@@ -13,6 +13,7 @@ from minitorch_triton.ops import pointwise
 from minitorch_triton.testing import cases
 
 ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 
 
 def test_the_tables_of_operations_are_up_to_date(monkeypatch):
@@ -20,12 +21,31 @@ def test_the_tables_of_operations_are_up_to_date(monkeypatch):
     runpy.run_path(str(ROOT / "docs" / "op_table.py"), run_name="__main__")
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in DOCS.glob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_lead_somewhere(document):
-    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / document).read_text())
-    local = [link for link in links if "://" not in link]
-    for link in local:
-        assert (ROOT / link).exists(), f"{document} links to {link}"
+    path = ROOT / document
+    for link in re.findall(r"\]\(([^)#\s]+)\)", path.read_text()):
+        assert "://" in link or (path.parent / link).exists(), f"{document} links to {link}"
+
+
+def test_pages_and_pictures_are_what_the_build_makes(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["build.py", "--check"])
+    monkeypatch.syspath_prepend(str(DOCS))
+    runpy.run_path(str(DOCS / "build.py"), run_name="__main__")
+
+
+def test_the_page_about_pictures_prints_what_trace_prints(capsys):
+    table = re.search(r"```text\n(step .*?)```", (DOCS / "pictures.md").read_text(), re.DOTALL)
+    w = mt.tensor([0.0, 4.0], requires_grad=True)
+    mt.autograd.trace((w * w).sqrt().sum(), names={"w": w})
+
+    def without_times(text):
+        return re.sub(r" +\S+ [mu]?s\b", "", text)
+
+    assert without_times(capsys.readouterr().out) == without_times(table.group(1))
 
 
 def python_blocks(document):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from minitorch_triton.autograd.drawing import theme
 from minitorch_triton.autograd.drawing.scene import Curve, Rectangle, Scene, Text
-from minitorch_triton.autograd.drawing.theme import Palette
+from minitorch_triton.autograd.drawing.theme import Palette, Style
 
 CLASS = "autograd-graph"
 """Around every rule, because a notebook's page applies a picture's rules to the whole page."""
@@ -21,14 +21,16 @@ ARROWHEAD = (
 def render(scene: Scene, title: str) -> str:
     """The picture as an SVG document."""
     width, height = _number(scene.width), _number(scene.height)
+    styles = [theme.STYLES[name] for name in sorted({item.style for item in scene.rectangles})]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{CLASS}" role="img" '
         f'width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
         f"<title>{escape(title)}</title>",
         "<style>",
-        *_rules(theme.LIGHT),
+        *_rules(styles),
+        *_colours(theme.LIGHT, styles),
         "@media (prefers-color-scheme: dark) {",
-        *_colours(theme.DARK),
+        *_colours(theme.DARK, styles),
         "}",
         "</style>",
         ARROWHEAD,
@@ -43,19 +45,18 @@ def render(scene: Scene, title: str) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _rules(palette: Palette) -> Iterable[str]:
+def _rules(styles: Sequence[Style]) -> Iterable[str]:
     yield (f".{CLASS} text {{ font: {theme.FONT_SIZE:g}px {theme.FONT}; white-space: pre; }}")
     yield f".{CLASS} .bold {{ font-weight: bold; }}"
     yield f".{CLASS} .label {{ stroke-width: 5; paint-order: stroke; stroke-linejoin: round; }}"
     yield f".{CLASS} .curve {{ fill: none; stroke-width: 1.2; }}"
-    for style in theme.STYLES.values():
+    for style in styles:
         dash = f" stroke-dasharray: {' '.join(f'{x:g}' for x in style.dash)};" if style.dash else ""
         cap = " stroke-linecap: round;" if style.dash else ""
         yield f".{CLASS} .{style.name} {{ stroke-width: {style.thickness:g};{dash}{cap} }}"
-    yield from _colours(palette)
 
 
-def _colours(palette: Palette) -> Iterable[str]:
+def _colours(palette: Palette, styles: Sequence[Style]) -> Iterable[str]:
     def colour(name: str) -> str:
         return getattr(palette, name)
 
@@ -65,7 +66,7 @@ def _colours(palette: Palette) -> Iterable[str]:
     yield f".{CLASS} .label {{ stroke: {palette.paper}; }}"
     for name in ("ink", "muted", "on_operation", "muted_on_operation", "error", "warning"):
         yield f".{CLASS} .text-{name.replace('_', '-')} {{ fill: {colour(name)}; }}"
-    for style in theme.STYLES.values():
+    for style in styles:
         fill, line = colour(style.fill), colour(style.line)
         yield f".{CLASS} .{style.name} {{ fill: {fill}; stroke: {line}; }}"
 

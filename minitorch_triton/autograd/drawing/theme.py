@@ -31,6 +31,8 @@ class Palette:
     module: str
     error: str
     warning: str
+    error_fill: str
+    warning_fill: str
 
 
 LIGHT = Palette(
@@ -45,6 +47,8 @@ LIGHT = Palette(
     module="#efe8f8",
     error="#cf222e",
     warning="#8a5d00",
+    error_fill="#cf222e",
+    warning_fill="#8a5d00",
 )
 DARK = Palette(
     paper="#0d1117",
@@ -58,6 +62,8 @@ DARK = Palette(
     module="#241b36",
     error="#f85149",
     warning="#d29922",
+    error_fill="#b62324",
+    warning_fill="#845306",
 )
 
 
@@ -101,7 +107,7 @@ def _styles() -> dict[str, Style]:
             Style(f"rest-{colour}", "paper", colour, alarm=colour, dash=dashes, thickness=2.5),
         ]
         styles += [
-            _on_fill(f"{kind}-{colour}-origin", colour, colour, "on_operation")
+            _on_fill(f"{kind}-{colour}-origin", f"{colour}_fill", colour, "on_operation")
             for kind in ("operation", "module", "rest")
         ]
     return {style.name: style for style in styles}
