@@ -734,13 +734,13 @@ class Tensor:
     # Operators
 
     __add__ = _operator(pointwise.add)
-    __radd__ = _reflected(pointwise.add)
+    __radd__ = _operator(pointwise.add)
     __iadd__ = _inplace(pointwise.add)
     __sub__ = _operator(pointwise.sub)
     __rsub__ = _reflected(pointwise.sub)
     __isub__ = _inplace(pointwise.sub)
     __mul__ = _operator(pointwise.mul)
-    __rmul__ = _reflected(pointwise.mul)
+    __rmul__ = _operator(pointwise.mul)
     __imul__ = _inplace(pointwise.mul)
     __truediv__ = _operator(pointwise.div)
     __rtruediv__ = _reflected(pointwise.div)
