@@ -10,7 +10,7 @@ import torch
 import minitorch_triton as mt
 from minitorch_triton import nn
 from minitorch_triton.autograd import inspection
-from minitorch_triton.autograd.drawing import layout, modules, shorten, text, theme
+from minitorch_triton.autograd.drawing import layout, modules, shorten, theme
 from minitorch_triton.autograd.drawing.diagram import Box, Diagram
 
 FRAMEWORKS = [mt, torch]
@@ -373,12 +373,18 @@ def test_dot_is_read_by_graphviz():
 
 def test_mermaid():
     a, _, q = textbook(mt)
-    lines = mt.autograd.draw(q, names={"a": a}).mermaid().splitlines()
+    lines = mt.autograd.draw(q, names={'a "1" #2': a}).mermaid().splitlines()
     assert lines[0] == "flowchart TB"
-    assert any(line.startswith('  n1("<b>PowBackward0</b><br>') for line in lines)
+    assert lines[1] == (
+        '  n0("<b>a #quot;1#quot; #35;2</b><br>data: [2, 3]<br>requires_grad: True<br>'
+        'grad: None<br>is_leaf: True"):::variable'
+    )
+    assert lines[2] == '  n1("<b>PowBackward0</b><br>output: (2,)"):::operation'
     assert "  n0 --> n1" in lines
-    framed = text.mermaid(mt.autograd.draw(Net(1)(mt.ones(1, 3)), Net(1), depth=None).diagram)
-    assert framed.startswith("flowchart TB")
+    net = Net(1)
+    framed = mt.autograd.draw(net(mt.ones(1, 3)), net, depth=None).mermaid().splitlines()
+    assert '  subgraph call1["embed: Linear"]' in framed
+    assert sum(line.strip() == "end" for line in framed) == 5
 
 
 def test_save_goes_by_the_ending(tmp_path):

@@ -37,7 +37,9 @@ def _dot_box(name: str, box: Box) -> str:
     if style.dash:
         kinds.append("dotted" if box.kind == "variable" else "dashed")
     rows = [f"<B>{_markup(box.title)}</B>"] if box.title else []
-    rows += [_markup(line) + '<BR ALIGN="LEFT"/>' for line in _lines(box)]
+    start = theme.columns(box)
+    lines = [f"{key:{start}}{value}" if key else value for key, value in box.rows]
+    rows += [_markup(line) + '<BR ALIGN="LEFT"/>' for line in [*lines, box.alarm] if line]
     separator = "<BR/>" if box.title and len(rows) > 1 else ""
     label = rows[0] + separator + "".join(rows[1:])
     return (
@@ -52,7 +54,8 @@ def mermaid(diagram: Diagram) -> str:
     lines = ["flowchart TB"]
 
     def opening(call: Call) -> str:
-        return f'subgraph call{call.number}["{call.title}: {call.kind}"]'
+        title = _mermaid_escaped(f"{call.title}: {call.kind}")
+        return f'subgraph call{call.number}["{title}"]'
 
     lines += _nested(diagram, opening, "end", _mermaid_box)
     lines += [f"  {tail} --> {head}" for tail, head in diagram.arrows]
@@ -69,14 +72,9 @@ def mermaid(diagram: Diagram) -> str:
 
 def _mermaid_box(name: str, box: Box) -> str:
     lines = [f"<b>{_mermaid_escaped(box.title)}</b>"] if box.title else []
-    lines += [_mermaid_escaped(line) for line in _lines(box)]
+    rows = [f"{key}: {value}" if key else value for key, value in box.rows]
+    lines += [_mermaid_escaped(row) for row in [*rows, box.alarm] if row]
     return f'{name}("{"<br>".join(lines)}"):::{theme.style(box).name}'
-
-
-def _lines(box: Box) -> list[str]:
-    start = theme.columns(box)
-    lines = [f"{key:{start}}{value}" if key else value for key, value in box.rows]
-    return [*lines, box.alarm] if box.alarm else lines
 
 
 def _nested(
@@ -114,4 +112,6 @@ def _markup(text: str) -> str:
 
 
 def _mermaid_escaped(text: str) -> str:
-    return escape(text, {'"': "&quot;", "[": "&#91;", "]": "&#93;", "_": "&#95;"})
+    """Text within a quoted label, where Mermaid has its own names of special characters."""
+    codes = {"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;"}
+    return text.translate(str.maketrans(codes))
