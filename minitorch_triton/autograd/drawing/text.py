@@ -114,4 +114,4 @@ def _markup(text: str) -> str:
 def _mermaid_escaped(text: str) -> str:
     """Text within a quoted label, where Mermaid has its own names of special characters."""
     codes = {"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;"}
-    return text.translate(str.maketrans(codes))
+    return "".join(codes.get(character, character) for character in text)
