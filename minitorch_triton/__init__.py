@@ -45,6 +45,11 @@ from minitorch_triton.autograd import (  # noqa: E402
     no_grad,
     set_grad_enabled,
 )
+from minitorch_triton.autograd.anomaly_mode import (  # noqa: E402
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+    set_anomaly_enabled,
+)
 from minitorch_triton.factories import (  # noqa: E402
     BFloat16Tensor,
     BoolTensor,

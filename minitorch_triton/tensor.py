@@ -314,14 +314,19 @@ class Tensor:
         self.output_nr = output_nr
         self._view_version = self.storage.version
 
-    def rebase_inplace(self, node: Node) -> None:
-        """Become the output of an in-place operation; a view's base changes with it."""
+    def rebase_inplace(self, node: Node, place: int = 0) -> None:
+        """Become the output of an in-place operation; a view's base changes with it.
+
+        Args:
+            node: of the operation.
+            place: which of its inputs is this tensor as it was.
+        """
         if self._view is None:
             self._move_retained(node, 0)
             self.rebase(node, 0)
             return
         base, chain = self._view
-        base.rebase_inplace(CopySlices(base, chain, node))
+        base.rebase_inplace(CopySlices(base, chain, node, place))
         self._rebuild_history()
 
     def become_view(self, base: Tensor, step: tuple) -> None:

@@ -1,9 +1,11 @@
 """The dynamic graph: nodes, the backward engine, ``Function`` and the modes."""
 
 from minitorch_triton.autograd import forward_ad, functional, graph
+from minitorch_triton.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from minitorch_triton.autograd.api import backward, grad
 from minitorch_triton.autograd.drawing import draw
 from minitorch_triton.autograd.function import Function, once_differentiable
+from minitorch_triton.autograd.gradcheck import gradcheck, gradgradcheck
 from minitorch_triton.autograd.modes import (
     enable_grad,
     is_grad_enabled,
@@ -15,15 +17,19 @@ from minitorch_triton.autograd.tracing import trace
 __all__ = [
     "Function",
     "backward",
+    "detect_anomaly",
     "draw",
     "enable_grad",
     "forward_ad",
     "functional",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "graph",
     "is_grad_enabled",
     "no_grad",
     "once_differentiable",
+    "set_detect_anomaly",
     "set_grad_enabled",
     "trace",
 ]

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minitorch_triton.autograd import modes
+from minitorch_triton.autograd import anomaly_mode, modes
 from minitorch_triton.autograd.node import Node
 
 Edge = tuple[Node, int]
@@ -29,6 +29,11 @@ class Task:
         self._reached = waiting.keys() | {node for node, _ in roots}
         self._needed = needed
         self.callbacks: list[Callable] = []
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether gradients of some tensors are wanted, rather than those of all leaves."""
+        return self._needed is not None
 
     def will_run(self, node: Node) -> bool:
         """Whether a gradient comes to this node in this pass."""
@@ -153,7 +158,10 @@ def _run(node: Node, inputs: list, keep_graph: bool) -> Sequence:
     for grad in inputs:
         if grad is not None or node.takes_undefined:
             grad = None
-            results = node.apply(inputs)
+            if anomaly_mode.mode.enabled:
+                results = anomaly_mode.run(node, inputs)
+            else:
+                results = node.apply(inputs)
             if not keep_graph:
                 node.release()
             break

@@ -127,6 +127,16 @@ def make_dual(tensor: Any, tangent: Any, *, level: int | None = None) -> Any:
             "Making a dual Tensor based on a Tensor that already has a forward gradient at the "
             "same level 0 is not supported."
         )
+    check_tangent(tensor, tangent)
+    if tangent.stride() != tensor.stride():
+        tangent = tangent.laid_out_as(tensor)
+    dual = tensor.view_as(tensor)
+    current.attach(dual, tangent)
+    return dual
+
+
+def check_tangent(tensor: Any, tangent: Any) -> None:
+    """Raise unless the tangent has the shape, dtype and device of the tensor."""
     if tangent.shape != tensor.shape:
         raise RuntimeError(
             "Trying to set a forward gradient that has a different size than that of the original "
@@ -143,11 +153,6 @@ def make_dual(tensor: Any, tangent: Any, *, level: int | None = None) -> Any:
                 f"original Tensor, this is not supported. Tensor has {what} {own} while the given "
                 f"forward gradient has {what} {other}."
             )
-    if tangent.stride() != tensor.stride():
-        tangent = tangent.laid_out_as(tensor)
-    dual = tensor.view_as(tensor)
-    current.attach(dual, tangent)
-    return dual
 
 
 def unpack_dual(tensor: Any, *, level: int | None = None) -> UnpackedDualTensor:

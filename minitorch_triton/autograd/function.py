@@ -7,11 +7,16 @@ and ``backward`` get is the graph node itself.
 from __future__ import annotations
 
 import functools
+import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minitorch_triton.autograd import modes
+from minitorch_triton.autograd import forward_ad, modes
+from minitorch_triton.autograd.inplace import BY_FUNCTION, ONE_OF_SEVERAL, check_inplace
 from minitorch_triton.autograd.node import FREED, Node, SavedTensor, make
+
+__all__ = ["Function", "FunctionCtx", "InplaceFunction", "once_differentiable"]
 
 
 class FunctionCtx(Node):
@@ -19,177 +24,414 @@ class FunctionCtx(Node):
 
     takes_undefined = True
     needs_input_grad: tuple[bool, ...]
-    _is_tensor: list[bool]
     _forward_class: type[Function]
 
     def __init__(self) -> None:
         super().__init__((), ())
         self._to_save: tuple = ()
         self._saved: list | None = []
+        self._for_forward: tuple = ()
+        self._in_jvp = False
         self._non_differentiable: tuple = ()
         self._dirty: tuple = ()
         self._materialize = True
+        # For each argument and each result of forward, whether it is a tensor.
+        self._is_tensor: list[bool] = []
+        self._result_is_tensor: list[bool] = []
 
     def save_for_backward(self, *tensors: Any) -> None:
-        """Keep inputs or outputs (tensors or None) for backward."""
-        for tensor in tensors:
-            if tensor is not None and not hasattr(tensor, "layout"):
+        """Keep inputs or outputs (tensors or None) for backward.
+
+        Raises:
+            TypeError: an argument is neither a tensor nor None.
+        """
+        for number, tensor in enumerate(tensors):
+            if tensor is not None and not _is_tensor(tensor):
                 raise TypeError(
-                    "save_for_backward can only save variables, but argument "
-                    f"{tensors.index(tensor)} is of type {type(tensor).__name__}"
+                    f"save_for_backward can only save variables, but argument {number} is of type "
+                    f"{type(tensor).__name__}"
                 )
         self._to_save = tensors
 
     def save_for_forward(self, *tensors: Any) -> None:
-        """Accepted for compatibility: there is no forward mode for a Function."""
+        """Keep inputs or outputs (tensors or None) for ``jvp``."""
+        if not all(tensor is None or _is_tensor(tensor) for tensor in tensors):
+            raise AssertionError(
+                "save_for_forward expects all arguments to be tensors; you should save non-tensors "
+                "as attributes on ctx."
+            )
+        self._for_forward = tensors
 
     def mark_dirty(self, *tensors: Any) -> None:
-        """Name the inputs that forward changed in place."""
+        """Name the inputs that forward changed in place; they must be outputs too."""
+        for number, tensor in enumerate(tensors):
+            if not _is_tensor(tensor):
+                raise RuntimeError(
+                    f"mark_dirty can only accept variables, but argument {number} is of type "
+                    f"{type(tensor).__name__}"
+                )
         self._dirty = tensors
 
     def mark_non_differentiable(self, *tensors: Any) -> None:
         """Name the outputs that have no gradient."""
+        for tensor in tensors:
+            if not _is_tensor(tensor):
+                raise RuntimeError(
+                    "mark_non_differentiable only accepts variable arguments, but got "
+                    f"{type(tensor).__name__}"
+                )
         self._non_differentiable = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
-        """Whether missing upstream gradients reach backward as zeros (default) or None."""
+        """Whether missing gradients and tangents arrive as zeros (default) or as None."""
+        if not isinstance(value, bool):
+            raise TypeError(
+                "set_materialize_grads received an invalid combination of arguments - got "
+                f"({type(value).__name__}), but expected (bool)"
+            )
         self._materialize = value
 
     @property
     def saved_tensors(self) -> tuple:
+        """In backward what ``save_for_backward`` kept, in ``jvp`` what ``save_for_forward`` did.
+
+        Raises:
+            RuntimeError: it was freed, or changed in place.
+        """
+        if self._in_jvp:
+            return self._for_forward
         if self._saved is None:
             raise RuntimeError(FREED)
         return tuple(None if saved is None else saved.unpack(self) for saved in self._saved)
 
+    @property
+    def saved_variables(self) -> tuple:
+        """The older name of :attr:`saved_tensors`."""
+        warnings.warn(
+            "'saved_variables' is deprecated; use 'saved_tensors'", DeprecationWarning, stacklevel=2
+        )
+        return self.saved_tensors
+
     def apply(self, grads: list) -> Sequence:
         if self._materialize:
             grads = [
-                make.filled(layout, 0) if grad is None else grad
-                for grad, layout in zip(grads, self.outputs, strict=True)
+                make.filled(form, 0) if grad is None else grad
+                for grad, form in zip(grads, self.outputs, strict=True)
             ]
-        cls = self._forward_class
-        results = cls.backward(self, *grads)
-        results = results if isinstance(results, tuple) else (results,)
+        upstream = iter(grads)
+        results = self._forward_class._backward_of_user()(
+            self, *[next(upstream) if tensor else None for tensor in self._result_is_tensor]
+        )
+        return self._checked(results if isinstance(results, tuple) else (results,))
+
+    def _checked(self, results: tuple) -> list:
+        """The gradients of the tensors among forward's arguments."""
         expected = len(self._is_tensor)
-        if len(results) != expected and not (
-            len(results) > expected and all(r is None for r in results[expected:])
-        ):
+        if len(results) < expected or any(result is not None for result in results[expected:]):
             raise RuntimeError(
                 f"function {self.name()} returned an incorrect number of gradients "
                 f"(expected {expected}, got {len(results)})"
             )
-        for index, (result, is_tensor) in enumerate(zip(results, self._is_tensor, strict=False)):
-            if result is not None and not is_tensor:
+        kept = []
+        for number, (result, is_tensor) in enumerate(zip(results, self._is_tensor, strict=False)):
+            if is_tensor:
+                if result is not None and not _is_tensor(result):
+                    raise RuntimeError(f"expected Variable or None (got {type(result).__name__})")
+                kept.append(result)
+            elif result is not None:
                 raise RuntimeError(
-                    f"function {self.name()} returned a gradient different from None at position "
-                    f"{index + 1}, but the corresponding forward input was not a Variable"
+                    f"function {self.name()} returned a gradient different than None at position "
+                    f"{number + 1}, but the corresponding forward input was not a Variable"
                 )
-        return [r for r, is_tensor in zip(results, self._is_tensor, strict=False) if is_tensor]
+        return kept
 
     def release(self) -> None:
         if self._saved:
             self._saved = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{self.name()} object at {hex(id(self))}>"
+
 
 class Function:
     """Subclass with static ``forward(ctx, *args)`` and ``backward(ctx, *grads)``; call ``apply``.
 
-    Alternatively ``forward(*args)`` with ``setup_context(ctx, inputs, output)``.
+    Alternatively ``forward(*args)`` with ``setup_context(ctx, inputs, output)``. A static
+    ``jvp(ctx, *tangents)`` makes the function work in forward mode.
     """
 
-    _node_class: type[FunctionCtx]
+    _backward_cls: type[FunctionCtx]
+    generate_vmap_rule = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warnings.warn(
+            f"{type(self)} should not be instantiated. Methods on autograd functions are all "
+            "static, so you should invoke them on the class itself. Instantiating an autograd "
+            "function will raise an error in a future version of PyTorch.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(
+            "Legacy autograd function with non-static forward method is deprecated. Please use "
+            "new-style autograd function with static forward method."
+        )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._node_class = type(f"{cls.__name__}Backward", (FunctionCtx,), {"_forward_class": cls})
+        cls._backward_cls = type(
+            f"{cls.__name__}Backward",
+            (FunctionCtx,),
+            {"_forward_class": cls, "__module__": __name__},
+        )
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
+        """The operation, of ``(ctx, *args)``, or of ``args`` alone beside ``setup_context``."""
         raise NotImplementedError(
             "You must implement the forward function for custom autograd.Function."
         )
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> Any:
+        """What ``forward`` would do with ``ctx``, if ``forward`` gets none."""
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
+        """The gradients of forward's arguments from those of its outputs."""
         raise NotImplementedError(
             "You must implement either the backward or vjp method for your custom "
             "autograd.Function to use it with backward mode AD."
         )
 
-    setup_context: Callable | None = None
-
-    @classmethod
-    def apply(cls, *args: Any) -> Any:
-        """Run forward; record a node if an input requires a gradient."""
-        ctx = cls._node_class()
-        is_tensor = [hasattr(arg, "layout") for arg in args]
-        requires = [
-            tensor and arg.requires_grad for tensor, arg in zip(is_tensor, args, strict=True)
-        ]
-        ctx.needs_input_grad = tuple(requires)
-        ctx._is_tensor = is_tensor
-        with modes.set_grad_enabled(False):
-            if cls.setup_context is None:
-                outputs = cls.forward(ctx, *args)
-            else:
-                outputs = cls.forward(*args)
-                cls.setup_context(ctx, args, outputs)
-        single = not isinstance(outputs, tuple)
-        results = [outputs] if single else list(outputs)
-        for tensor in ctx._dirty:
-            tensor.storage.written()
-        if modes.state.grad_enabled and any(requires):
-            results = cls._link(ctx, args, results)
-        return results[0] if single else tuple(results)
+    vjp = backward
 
     @staticmethod
-    def _link(ctx: FunctionCtx, args: Sequence, results: list) -> list:
-        """Put the node behind the outputs."""
-        for tensor in ctx._dirty:
-            if tensor.is_leaf and tensor.requires_grad:
-                raise RuntimeError(
-                    "a leaf Variable that requires grad is being used in an in-place operation."
-                )
-        ctx.next_edges = tuple(
-            arg.grad_edge() if arg.requires_grad else None for arg in args if hasattr(arg, "layout")
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """The tangents of the outputs from those of forward's arguments."""
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with "
+            "forward mode AD."
         )
-        linked = []
-        numbers: dict[int, int] = {}
-        layouts: list = []
-        for result in results:
-            if not hasattr(result, "layout"):
-                linked.append(result)
-                continue
-            original = result
-            if any(result is dirty for dirty in ctx._dirty):
-                result.rebase(ctx, len(layouts))
-            elif any(result is skipped for skipped in ctx._non_differentiable) or not (
-                result.dtype.is_floating_point
-            ):
-                result = result.detach()
-            else:
-                # An input that is returned as it is becomes a new tensor of the graph.
-                result = result.detach() if any(result is arg for arg in args) else result
-                result.rebase(ctx, len(layouts))
-            numbers[id(original)] = len(layouts)
-            layouts.append(result.layout)
-            linked.append(result)
-        ctx.outputs = tuple(layouts)
-        dirty = {id(tensor) for tensor in ctx._dirty}
-        ctx._saved = [
-            None
-            if tensor is None
-            else SavedTensor(
-                tensor,
-                numbers[id(tensor)]
-                if id(tensor) in numbers
-                and (id(tensor) in dirty or not any(tensor is arg for arg in args))
-                else None,
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, *args: Any) -> Any:
+        """PyTorch's rule for vmap, which minitorch_triton does not have."""
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must either override the vmap staticmethod or "
+            "set generate_vmap_rule=True."
+        )
+
+    @classmethod
+    def _backward_of_user(cls) -> Callable:
+        own_backward = cls.backward is not Function.backward
+        own_vjp = cls.vjp is not Function.vjp
+        if own_backward and own_vjp:
+            raise RuntimeError(
+                "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You "
+                "should only implement one of them."
             )
-            for tensor in ctx._to_save
-        ]
-        ctx._to_save = ()
-        return linked
+        return cls.vjp if own_vjp else cls.backward
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Run forward; record a node if an input requires a gradient."""
+        sets_up = cls.setup_context is not Function.setup_context
+        ctx = cls._backward_cls()
+        if sets_up:
+            bound = inspect.signature(cls.forward).bind(*args, **kwargs)
+            bound.apply_defaults()
+            args = bound.args
+        elif kwargs:
+            args = inspect.signature(cls.forward).bind(ctx, *args, **kwargs).args[1:]
+        ctx._is_tensor = [_is_tensor(arg) for arg in args]
+        ctx.needs_input_grad = tuple(_is_tensor(arg) and arg.requires_grad for arg in args)
+        level, modes.state.dual_level = modes.state.dual_level, None
+        try:
+            with modes.set_grad_enabled(False):
+                if sets_up:
+                    outputs = cls.forward(*args)
+                    cls.setup_context(ctx, args, outputs)
+                else:
+                    outputs = cls.forward(ctx, *args)
+        finally:
+            modes.state.dual_level = level
+        results = list(outputs) if isinstance(outputs, tuple) else [outputs]
+        for tensor in ctx._dirty:
+            tensor.storage.written()
+        if modes.state.grad_enabled and any(ctx.needs_input_grad):
+            results = _link(ctx, args, results)
+        if level is not None:
+            _push_forward(ctx, args, results, level)
+        return tuple(results) if isinstance(outputs, tuple) else results[0]
+
+
+Function._backward_cls = type("FunctionBackward", (FunctionCtx,), {"_forward_class": Function})
+
+
+class InplaceFunction(Function):
+    """PyTorch's base for functions with an ``inplace`` option; the same as :class:`Function`."""
+
+
+def _is_tensor(value: Any) -> bool:
+    return hasattr(value, "layout")
+
+
+def _among(tensor: Any, others: Sequence) -> bool:
+    return any(tensor is other for other in others)
+
+
+def _link(ctx: FunctionCtx, args: Sequence, results: list) -> list:
+    """Put the node behind the outputs."""
+    _check_dirty(ctx, args, results)
+    tensors = [arg for arg in args if _is_tensor(arg)]
+    ctx.next_edges = tuple(arg.grad_edge() if arg.requires_grad else None for arg in tensors)
+    ctx._result_is_tensor = [_is_tensor(result) for result in results]
+    outputs = [result for result in results if _is_tensor(result)]
+    linked = [_own_output(ctx, args, output) for output in outputs]
+    ctx.outputs = tuple(output.layout for output in linked)
+    numbers: dict[int, int] = {}
+    dirty_view = None
+    several = sum(_is_differentiable(ctx, output) for output in outputs) > 1
+    for number, (output, own) in enumerate(zip(outputs, linked, strict=True)):
+        if not _among(output, args) or _among(output, ctx._dirty):
+            numbers[id(output)] = number
+        if not _is_differentiable(ctx, output):
+            continue
+        if _among(output, ctx._dirty):
+            if own._view is None:
+                own.rebase(ctx, number)
+            else:
+                dirty_view = own
+        else:
+            own.rebase(ctx, number)
+            if own._view is not None:
+                own._unrewritable = ONE_OF_SEVERAL if several else BY_FUNCTION
+    ctx._saved = [
+        None if tensor is None else SavedTensor(tensor, numbers.get(id(tensor)))
+        for tensor in ctx._to_save
+    ]
+    ctx._to_save = ()
+    if dirty_view is not None:
+        dirty_view.rebase_inplace(ctx, [arg is dirty_view for arg in tensors].index(True))
+    replaced = iter(linked)
+    return [next(replaced) if _is_tensor(result) else result for result in results]
+
+
+def _check_dirty(ctx: FunctionCtx, args: Sequence, results: Sequence) -> None:
+    """Raise where forward must not have changed an input in place."""
+    for tensor in ctx._dirty:
+        if not _among(tensor, results):
+            raise RuntimeError(
+                "Some elements marked as dirty during the forward method were not returned as "
+                "output. The inputs that are modified inplace must all be outputs of the Function."
+            )
+        if not _among(tensor, args):
+            warnings.warn(
+                "ctx.mark_dirty() received a tensor that was not an input. Only input Tensors that "
+                "have been mutated should be passed to ctx.mark_dirty().",
+                stacklevel=4,
+            )
+            continue
+        if tensor._view is None and tensor.is_leaf and tensor.requires_grad:
+            raise RuntimeError(
+                "a leaf Variable that requires grad has been used in an in-place operation."
+            )
+        check_inplace(tensor)
+        if tensor._view is not None and sum(map(_is_tensor, results)) > 1:
+            raise RuntimeError(
+                "If your Function modifies inplace an input that is a view of another Tensor, your "
+                "Function cannot return more than one Tensor. This is not supported by the current "
+                "autograd engine. You should either make sure the input is not a view (using "
+                ".clone() for example) or make your Function only return one Tensor (potentially "
+                "splitting it into two Functions: one doing the inplace that returns a single "
+                "Tensor and a second one that does the other operations)."
+            )
+
+
+def _is_differentiable(ctx: FunctionCtx, output: Any) -> bool:
+    return output.dtype.is_floating_point and not _among(output, ctx._non_differentiable)
+
+
+def _own_output(ctx: FunctionCtx, args: Sequence, output: Any) -> Any:
+    """The tensor to return for an output: itself, but a new one for an input that is unchanged."""
+    if not _is_differentiable(ctx, output):
+        return output.detach()
+    if _among(output, args) and not _among(output, ctx._dirty):
+        with modes.set_grad_enabled(False):
+            return output.view_as(output)
+    return output
+
+
+def _push_forward(ctx: FunctionCtx, args: Sequence, results: list, level: Any) -> None:
+    """Give the outputs the tangents that the user's ``jvp`` computes, if an input has one."""
+    if all(not _is_tensor(arg) or arg._tangent is None for arg in args):
+        return
+    tangents = []
+    for arg in args:
+        tangent = arg._tangent if _is_tensor(arg) else None
+        if tangent is None and _is_tensor(arg) and ctx._materialize:
+            tangent = arg.new_zeros(arg.shape)
+        tangents.append(tangent)
+    versions = [None if tangent is None else tangent._version for tangent in tangents]
+    modes.state.dual_level = None
+    ctx._in_jvp = True
+    try:
+        found = ctx._forward_class.jvp(ctx, *tangents)
+    finally:
+        ctx._in_jvp = False
+        modes.state.dual_level = level
+    found = found if isinstance(found, tuple) else (found,)
+    if len(found) != len(results):
+        raise RuntimeError(
+            f"Function's jvp returned an invalid number of forward gradients "
+            f"(expected {len(results)} but got {len(found)})"
+        )
+    for number, (result, tangent) in enumerate(zip(results, found, strict=True)):
+        if tangent is None or not _is_tensor(result):
+            continue
+        if not _is_tensor(tangent):
+            raise RuntimeError(
+                f"expected Variable or None (got {type(tangent).__name__}) for grad output "
+                f"{number}."
+            )
+        forward_ad.check_tangent(result, tangent)
+        for arg, given, version in zip(args, tangents, versions, strict=True):
+            if given is not None and arg.storage is result.storage:
+                dirty = arg is result and _among(arg, ctx._dirty)
+                _check_tangent_of_same_memory(tangent, given, version if dirty else None)
+        if _is_differentiable(ctx, result):
+            level.attach(result, tangent)
+
+
+def _check_tangent_of_same_memory(tangent: Any, given: Any, dirty_version: int | None) -> None:
+    """Where an output is an input's memory, its tangent must be in that of the input's tangent.
+
+    Args:
+        tangent: of the output.
+        given: of the input.
+        dirty_version: for an input that was changed in place, the version ``given`` had before.
+    """
+    if dirty_version is None:
+        if tangent.storage is not given.storage:
+            raise RuntimeError(
+                "A custom Function's forward is returning a view (or an input as-is) but the jvp "
+                "is not returning a view."
+            )
+    elif given._version == dirty_version:
+        raise RuntimeError(
+            "An inplace custom Function is not modifying the forward mode gradients inplace. If "
+            "the forward is modifying an input inplace, then the jvp function must modify the "
+            "corresponding gradient inplace."
+        )
+    elif tangent is not given:
+        raise RuntimeError(
+            "An inplace custom Function is not returning the forward mode gradients as-is. If the "
+            "forward is modifying an input inplace, then the jvp function must modify the gradient "
+            "inplace and return it as-is."
+        )
 
 
 def once_differentiable(backward: Callable) -> Callable:
@@ -203,16 +445,15 @@ def once_differentiable(backward: Callable) -> Callable:
         if not recorded or not any(grad is not None and grad.requires_grad for grad in grads):
             return results
         single = not isinstance(results, tuple)
-        failing = [
-            result if result is None else _refuse(result)
-            for result in ([results] if single else results)
-        ]
+        failing = _refusing([results] if single else results)
         return failing[0] if single else tuple(failing)
 
     return wrapper
 
 
-class _NotDifferentiable(Node):
+class Error(Node):
+    """Raises in backward: the gradient of something that is differentiable once."""
+
     __slots__ = ()
 
     def apply(self, grads: list) -> Sequence:
@@ -221,7 +462,18 @@ class _NotDifferentiable(Node):
         )
 
 
-def _refuse(result: Any) -> Any:
-    result = result.detach()
-    result.rebase(_NotDifferentiable((), (result.layout,)), 0)
-    return result
+def _refusing(results: Sequence) -> list:
+    """The results as outputs of one node that raises."""
+    leaves = [
+        None if result is None else result.detach().requires_grad_(result.is_floating_point())
+        for result in results
+    ]
+    outputs = [None if leaf is None else leaf.detach() for leaf in leaves]
+    live = [output for output in outputs if output is not None]
+    node = Error(
+        [leaf.grad_edge() if leaf is not None and leaf.requires_grad else None for leaf in leaves],
+        [output.layout for output in live],
+    )
+    for number, output in enumerate(live):
+        output.rebase(node, number)
+    return outputs

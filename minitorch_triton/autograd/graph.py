@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from minitorch_triton.autograd import engine
 from minitorch_triton.autograd.api import GradientEdge
-from minitorch_triton.autograd.modes import saved_tensors_hooks
+from minitorch_triton.autograd.modes import saved_tensors_hooks, state
 from minitorch_triton.autograd.node import Node, RemovableHandle
 
 
@@ -95,11 +96,43 @@ def register_multi_grad_hook(
     )
 
 
+class save_on_cpu(saved_tensors_hooks):
+    """Tensors saved for backward inside wait in the memory of the CPU.
+
+    Args:
+        pin_memory: in memory from which a GPU copies quickly.
+        device_type: accepted for compatibility.
+    """
+
+    def __init__(self, pin_memory: bool = False, device_type: str = "cuda"):
+        def pack(tensor: Any) -> tuple[Any, Any]:
+            if not pin_memory:
+                return tensor.device, tensor.cpu()
+            pinned = tensor._as_torch().cpu().pin_memory()
+            return tensor.device, tensor.from_torch_memory(pinned, shared=False)
+
+        super().__init__(pack, lambda packed: packed[1].to(packed[0]))
+
+
+@contextlib.contextmanager
+def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
+    """Using ``saved_tensors_hooks`` inside is a RuntimeError with this message."""
+    if state.saved_tensors_hooks is not None:
+        raise RuntimeError(error_message)
+    previous, state.hooks_disabled = state.hooks_disabled, error_message
+    try:
+        yield
+    finally:
+        state.hooks_disabled = previous
+
+
 __all__ = [
     "GradientEdge",
     "Node",
+    "disable_saved_tensors_hooks",
     "get_gradient_edge",
     "increment_version",
     "register_multi_grad_hook",
+    "save_on_cpu",
     "saved_tensors_hooks",
 ]

@@ -48,7 +48,7 @@ def refuse_rewriting(view: Any, *, of_base: bool) -> None:
         what = "its base or another view of its base has been modified inplace"
     node = view._grad_fn
     if node is not None:
-        start = f"Output {view.output_nr} of {node.name().partition('Backward')[0]} is a view"
+        start = f"Output {view.output_nr} of {node.name().rpartition('Backward')[0]} is a view"
         raise RuntimeError(f"{start} and {what}. {reason}")
     mode = "inference mode" if reason is UNDER_INFERENCE else "no_grad mode"
     raise RuntimeError(f"A view was created in {mode} and {what} with grad mode enabled. {reason}")
@@ -87,13 +87,15 @@ class CopySlices(Node):
     The gradient of the viewed part goes through the operation's own node, the rest passes.
     """
 
-    __slots__ = ("chain", "inner")
+    __slots__ = ("chain", "inner", "place")
 
-    def __init__(self, base: Any, chain: Chain, inner: Node):
-        base_edge = base.grad_edge() if base.requires_grad else None
-        super().__init__((base_edge, *inner.next_edges[1:]), (base.layout,))
+    def __init__(self, base: Any, chain: Chain, inner: Node, place: int):
+        edges = list(inner.next_edges)
+        edges[place] = base.grad_edge() if base.requires_grad else None
+        super().__init__(edges, (base.layout,))
         self.chain = chain
         self.inner = inner
+        self.place = place
 
     def apply(self, grads: list) -> Sequence:
         result = grads[0].clone()
@@ -101,12 +103,14 @@ class CopySlices(Node):
         # A saved output is linked to the node that unpacks it. If this is recorded, that node is
         # walked through later, and freed: so a copy of the one that this node goes on to use.
         inner = copy.copy(self.inner) if state.grad_enabled else self.inner
-        first, *others = inner.apply([part.clone()])
-        if first is None:
+        results = list(inner.apply([part.clone()]))
+        written = results[self.place]
+        if written is None:
             part.zero_()
         else:
-            part.copy_(first)
-        return (result, *others)
+            part.copy_(written)
+        results[self.place] = result
+        return results
 
     def release(self) -> None:
         self.inner.release()

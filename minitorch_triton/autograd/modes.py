@@ -15,6 +15,8 @@ class _State(threading.local):
     dual_level: Any = None
     """The forward-mode level that is open in this thread."""
     saved_tensors_hooks: tuple[Callable, Callable] | None = None
+    hooks_disabled: str | None = None
+    """Why ``saved_tensors_hooks`` must not be used, if so."""
 
     @contextmanager
     def without_hooks(self) -> Iterator[None]:
@@ -123,9 +125,14 @@ class saved_tensors_hooks:
     """Tensors saved for backward inside go through ``pack``; backward gets them by ``unpack``."""
 
     def __init__(self, pack_hook: Callable, unpack_hook: Callable):
+        for hook in (pack_hook, unpack_hook):
+            if not callable(hook):
+                raise TypeError(f"saved_tensors_hooks expects functions, got {hook!r}")
         self._hooks = (pack_hook, unpack_hook)
 
     def __enter__(self) -> None:
+        if state.hooks_disabled is not None:
+            raise RuntimeError(state.hooks_disabled)
         self._previous = state.saved_tensors_hooks
         state.saved_tensors_hooks = self._hooks
 

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from minitorch_triton.autograd import anomaly_mode
 from minitorch_triton.autograd.modes import state
 from minitorch_triton.utils.hooks import RemovableHandle, register
 
@@ -58,6 +59,8 @@ class Node:
         self.outputs = outputs
         self.sequence_nr = next(_sequence)
         self.hooks: NodeHooks | None = None
+        if anomaly_mode.mode.enabled:
+            anomaly_mode.remember(self)
 
     def apply(self, grads: list) -> Sequence:
         """Gradients of the inputs from the gradients of the outputs (None: no gradient)."""
@@ -91,6 +94,9 @@ class Node:
 
     def name(self) -> str:
         return type(self).__name__
+
+    def _sequence_nr(self) -> int:
+        return self.sequence_nr
 
     @property
     def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
@@ -301,6 +307,11 @@ class SavedTensor:
         tensor = self._packed
         if self._hooks is not None:
             tensor = self._hooks[1](tensor)
+            if not hasattr(tensor, "layout"):
+                raise TypeError(
+                    "Output of saved tensor unpack_hook expected to be a Tensor but got result of "
+                    f"type {type(tensor).__name__}"
+                )
             if self._edge is not None:
                 return tensor.linked(*self._edge)
         else:
@@ -317,14 +328,24 @@ class SavedTensor:
         kind = f"{tensor.type()} {list(tensor.shape)}"
         made = ""
         if maker is not None:
-            made = f", which is output {number} of {maker.name().partition('Backward')[0]},"
+            made = f", which is output {number} of {maker.name().rpartition('Backward')[0]},"
         return (
             "one of the variables needed for gradient computation has been modified by an inplace "
             f"operation: [{kind}]{made} is at version {tensor.storage.version}; expected version "
-            f"{self.version} instead. Hint: enable anomaly detection to find the operation that "
-            "failed to compute its gradient, with "
-            "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+            f"{self.version} instead. Hint: {_hint()}"
         )
+
+
+def _hint() -> str:
+    if anomaly_mode.mode.enabled:
+        return (
+            "the backtrace further above shows the operation that failed to compute its gradient. "
+            "The variable in question was changed in there or anywhere later. Good luck!"
+        )
+    return (
+        "enable anomaly detection to find the operation that failed to compute its gradient, with "
+        "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+    )
 
 
 class RawSavedTensor:

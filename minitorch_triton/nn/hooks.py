@@ -7,6 +7,7 @@ identity behind the module's inputs and one before its outputs. The older kind o
 
 from __future__ import annotations
 
+import functools
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ class ModuleHook:
 
     def __init__(self, hook: Callable, module: Any = None):
         self.hook = hook
+        functools.update_wrapper(self, hook)
         self.module = None if module is None else weakref.ref(module)
 
     def __call__(self, *args: Any) -> Any:

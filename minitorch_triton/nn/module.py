@@ -32,6 +32,7 @@ _HOOKS = (
     "_backward_hooks",
     "_state_dict_pre_hooks",
     "_state_dict_hooks",
+    "_state_dict_hooks_that_replace",
     "_load_state_dict_pre_hooks",
     "_load_state_dict_post_hooks",
 )
@@ -728,9 +729,12 @@ class Module:
                 module.state_dict(
                     destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars
                 )
-        for hook in self._state_dict_hooks.values():
-            if hook(self, destination, prefix, local_metadata) is not None:
-                raise RuntimeError("state_dict post-hook must return None")
+        for id, hook in self._state_dict_hooks.items():
+            replaced = hook(self, destination, prefix, local_metadata)
+            if replaced is not None:
+                if id not in self._state_dict_hooks_that_replace:
+                    raise RuntimeError("state_dict post-hook must return None")
+                destination = replaced
         return destination
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
@@ -895,6 +899,17 @@ class Module:
     def register_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(module, state_dict, prefix, local_metadata)`` after it; may change it."""
         return register(self._state_dict_hooks, hook)
+
+    def _register_state_dict_hook(self, hook: Callable) -> RemovableHandle:
+        """The same, for a hook that may return another state_dict."""
+        for id, other in self._state_dict_hooks.items():
+            if other is hook and id not in self._state_dict_hooks_that_replace:
+                raise RuntimeError(
+                    "Cannot register the same function as the state dict post hook that was "
+                    "previously registered via register_state_dict_post_hook"
+                )
+        marks = [self._state_dict_hooks_that_replace]
+        return register(self._state_dict_hooks, hook, marks=marks)
 
     def register_load_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(module, state_dict, prefix, local_metadata, strict, missing_keys,

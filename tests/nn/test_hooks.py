@@ -3,7 +3,9 @@
 Each script runs on both frameworks and must return or raise the same.
 """
 
+import collections
 import copy
+import pickle
 import warnings
 
 import pytest
@@ -245,6 +247,105 @@ def an_output_that_is_no_tensor_warns(t, n, calls, hooks):
 
 
 @script
+def non_full_backward_hooks(t, n, calls, hooks):
+    m = n.Tanh()
+    m.register_backward_hook(calls("grads", lambda gi, go: tuple(g * 2 for g in gi)))
+    x = t.tensor([1.0, 2.0], requires_grad=True)
+    m(x * 1).sum().backward()
+    return x.grad
+
+
+@script
+def both_kinds_of_backward_hooks(t, n, calls, hooks):
+    m = n.Tanh()
+    m.register_backward_hook(calls("a"))
+    m.register_full_backward_hook(calls("b"))
+
+
+@script
+def a_named_tuple_stays_one(t, n, calls, hooks):
+    pair = collections.namedtuple("pair", "a b")
+
+    class Pairs(n.Module):
+        def forward(self, x):
+            return pair(x * 2, x * 3)
+
+    m = Pairs()
+    m.register_full_backward_hook(calls("full"))
+    result = m(t.ones(2, requires_grad=True))
+    result.a.sum().backward()
+    return type(result).__name__
+
+
+@script
+def inputs_and_outputs_with_hooks_are_not_written_to(t, n, calls, hooks):
+    class Kept(n.Module):
+        def forward(self, x, write):
+            self.x = x
+            if write:
+                x += 1
+            return x.clone()
+
+    m = Kept()
+    m.register_full_backward_hook(calls("full"))
+    leaf = t.ones(2, requires_grad=True)
+    texts = []
+
+    def attempt(action):
+        try:
+            action()
+        except RuntimeError as error:
+            texts.append(str(error))
+
+    attempt(lambda: m(leaf.clone(), True))
+    v = leaf.clone()
+    m(v, False)
+    v[0] *= 1
+    attempt(lambda: m.x + 2)
+    y = m(leaf, False)
+    attempt(lambda: y.add_(1))
+    return texts
+
+
+@script
+def a_state_dict_hook_may_return_another(t, n, calls, hooks):
+    m = n.Linear(1, 1)
+    m._register_state_dict_hook(lambda module, state, prefix, metadata: {"other": 1})
+    return m.state_dict()
+
+
+@script
+def pre_hooks_of_loading_with_and_without_the_module(t, n, calls, hooks):
+    m = n.Linear(1, 1)
+    state = m.state_dict()
+    m._register_load_state_dict_pre_hook(lambda *args: calls.append(len(args)))
+    m._register_load_state_dict_pre_hook(lambda *args: calls.append(args[0] is m), True)
+    m.register_load_state_dict_pre_hook(lambda *args: calls.append(args[0] is m))
+    m.load_state_dict(state)
+
+
+@script
+def global_hooks_can_be_put_aside(t, n, calls, hooks):
+    kept = hooks._global_forward_hooks
+    hooks.register_module_forward_hook(calls("global"))
+    hooks._global_forward_hooks = collections.OrderedDict()
+    try:
+        n.Tanh()(t.ones(1))
+    finally:
+        hooks._global_forward_hooks = kept
+        kept.clear()
+
+
+@script
+def a_handle_removes_its_marks(t, n, calls, hooks):
+    m = n.Tanh()
+    handle = m.register_forward_hook(calls("a"), with_kwargs=True, always_call=True)
+    marks = [handle.id in m._forward_hooks_with_kwargs, handle.id in m._forward_hooks_always_called]
+    handle.remove()
+    return [*marks, len(m._forward_hooks_with_kwargs), len(m._forward_hooks_always_called)]
+
+
+@script
 def global_hooks(t, n, calls, hooks):
     m = n.Sequential(linear(t, n))
     handles = [
@@ -320,3 +421,42 @@ def test_as_pytorch(function):
     expected, expected_calls = outcome(function, torch, torch_hooks)
     assert calls == expected_calls
     assert result == expected
+
+
+def noted(*args):
+    """A hook that can be pickled."""
+
+
+def test_hooks_are_pickled_and_copied():
+    m = mt.nn.Linear(1, 1)
+    m.register_load_state_dict_pre_hook(noted)
+    handle = m.register_forward_hook(noted, with_kwargs=True)
+    again, copied = pickle.loads(pickle.dumps(m)), copy.deepcopy(m)
+    for other in (again, copied):
+        assert (
+            other._load_state_dict_pre_hooks[next(iter(other._load_state_dict_pre_hooks))].module()
+            is other
+        )
+        assert list(other._forward_hooks) == list(other._forward_hooks_with_kwargs) == [handle.id]
+        other.load_state_dict(m.state_dict())
+    assert pickle.loads(pickle.dumps(handle)).id == handle.id
+    assert m.register_forward_hook(noted).id > handle.id
+
+
+@pytest.mark.parametrize(
+    ("make_module", "text"),
+    [
+        (lambda args: (args[0].clone().clone(),), "multiple autograd Nodes"),
+        (lambda args: (args[0].clone(), args[0].clone()), "different autograd Nodes"),
+        (lambda args: [args[0].clone()], "does not return a single Tensor or a tuple of Tensors"),
+    ],
+)
+def test_non_full_backward_hooks_warn_where_they_miss_gradients(make_module, text):
+    class Some(mt.nn.Module):
+        def forward(self, *args):
+            return make_module(args)
+
+    m = Some()
+    m.register_backward_hook(noted)
+    with pytest.warns(FutureWarning, match=text):
+        m(mt.ones(2, requires_grad=True))

@@ -61,6 +61,12 @@ def test_the_code_in_the_readme_runs(tmp_path):
     torch.testing.assert_close(x.grad.torch(), 1 / (1 + x.detach().torch().abs()) ** 2)
 
 
+def test_the_code_of_autograd_in_depth_runs(tmp_path):
+    script = tmp_path / "autograd_in_depth.py"
+    script.write_text("\n".join(python_blocks("docs/autograd_in_depth.md")))
+    runpy.run_path(str(script))
+
+
 def test_contributing_adds_an_operation(tmp_path, monkeypatch):
     device_functions, row, public_name, case = python_blocks("CONTRIBUTING.md")
     assert len(re.findall(r"^\s*[^\s@]", device_functions + row + public_name, re.MULTILINE)) <= 8
