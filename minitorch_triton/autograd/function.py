@@ -35,9 +35,13 @@ class FunctionCtx(Node):
         self._non_differentiable: tuple = ()
         self._dirty: tuple = ()
         self._materialize = True
+        # Whether also the missing gradients of outputs marked non-differentiable become zeros.
+        self._materialize_non_diff_grads = True
         # For each argument and each result of forward, whether it is a tensor.
         self._is_tensor: list[bool] = []
         self._result_is_tensor: list[bool] = []
+        # For each tensor that forward returns, whether a missing gradient is filled in with zeros.
+        self._filled_in: list[bool] = []
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keep inputs or outputs (tensors or None) for backward.
@@ -115,8 +119,8 @@ class FunctionCtx(Node):
     def apply(self, grads: list) -> Sequence:
         if self._materialize:
             grads = [
-                make.filled(form, 0) if grad is None else grad
-                for grad, form in zip(grads, self.outputs, strict=True)
+                make.filled(form, 0) if grad is None and wanted else grad
+                for grad, form, wanted in zip(grads, self.outputs, self._filled_in, strict=True)
             ]
         upstream = iter(grads)
         results = self._forward_class._backward_of_user()(
@@ -265,6 +269,8 @@ class Function:
             results = _link(ctx, args, results)
         if level is not None:
             _push_forward(ctx, args, results, level)
+        # What forward noted is of no more use, and would keep the outputs alive, and they the node.
+        ctx._to_save = ctx._for_forward = ctx._dirty = ctx._non_differentiable = ()
         return tuple(results) if isinstance(outputs, tuple) else results[0]
 
 
@@ -276,7 +282,7 @@ class InplaceFunction(Function):
 
 
 def _is_tensor(value: Any) -> bool:
-    return hasattr(value, "layout")
+    return hasattr(value, "grad_edge")
 
 
 def _among(tensor: Any, others: Sequence) -> bool:
@@ -292,6 +298,9 @@ def _link(ctx: FunctionCtx, args: Sequence, results: list) -> list:
     outputs = [result for result in results if _is_tensor(result)]
     linked = [_own_output(ctx, args, output) for output in outputs]
     ctx.outputs = tuple(output.layout for output in linked)
+    ctx._filled_in = [
+        ctx._materialize_non_diff_grads or _is_differentiable(ctx, output) for output in outputs
+    ]
     numbers: dict[int, int] = {}
     dirty_view = None
     several = sum(_is_differentiable(ctx, output) for output in outputs) > 1
@@ -313,7 +322,6 @@ def _link(ctx: FunctionCtx, args: Sequence, results: list) -> list:
         None if tensor is None else SavedTensor(tensor, numbers.get(id(tensor)))
         for tensor in ctx._to_save
     ]
-    ctx._to_save = ()
     if dirty_view is not None:
         dirty_view.rebase_inplace(ctx, [arg is dirty_view for arg in tensors].index(True))
     replaced = iter(linked)
@@ -390,8 +398,14 @@ def _push_forward(ctx: FunctionCtx, args: Sequence, results: list, level: Any) -
             f"(expected {len(results)} but got {len(found)})"
         )
     for number, (result, tangent) in enumerate(zip(results, found, strict=True)):
-        if tangent is None or not _is_tensor(result):
+        if tangent is None:
             continue
+        if not _is_tensor(result) or not _is_differentiable(ctx, result):
+            raise RuntimeError(
+                f"Function's jvp returned a gradient at position {number}, but  the corresponding "
+                "forward output is not a differentiable Tensor.You should return None at that "
+                "position instead."
+            )
         if not _is_tensor(tangent):
             raise RuntimeError(
                 f"expected Variable or None (got {type(tangent).__name__}) for grad output "
@@ -402,8 +416,7 @@ def _push_forward(ctx: FunctionCtx, args: Sequence, results: list, level: Any) -
             if given is not None and arg.storage is result.storage:
                 dirty = arg is result and _among(arg, ctx._dirty)
                 _check_tangent_of_same_memory(tangent, given, version if dirty else None)
-        if _is_differentiable(ctx, result):
-            level.attach(result, tangent)
+        level.attach(result, tangent)
 
 
 def _check_tangent_of_same_memory(tangent: Any, given: Any, dirty_version: int | None) -> None:
@@ -415,7 +428,7 @@ def _check_tangent_of_same_memory(tangent: Any, given: Any, dirty_version: int |
         dirty_version: for an input that was changed in place, the version ``given`` had before.
     """
     if dirty_version is None:
-        if tangent.storage is not given.storage:
+        if tangent is given or tangent.storage is not given.storage:
             raise RuntimeError(
                 "A custom Function's forward is returning a view (or an input as-is) but the jvp "
                 "is not returning a view."

@@ -366,7 +366,7 @@ def _tensors(value: Any, what: str, caller: str) -> tuple[bool, tuple]:
     several = isinstance(value, tuple)
     parts = value if several else (value,)
     for index, part in enumerate(parts):
-        if not hasattr(part, "layout"):
+        if not hasattr(part, "grad_edge"):
             which = f"value at index {index}" if several else f"given {what}"
             raise TypeError(
                 f"The {what} given to {caller} must be either a Tensor or a tuple of Tensors but "

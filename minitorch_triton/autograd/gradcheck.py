@@ -179,7 +179,7 @@ def gradgradcheck(
 
 
 def _is_tensor(value: Any) -> bool:
-    return hasattr(value, "layout")
+    return hasattr(value, "grad_edge")
 
 
 def _as_tuple(value: Any) -> tuple:

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from minitorch_triton.autograd import engine
 from minitorch_triton.autograd.api import GradientEdge
 from minitorch_triton.autograd.modes import saved_tensors_hooks, state
+from minitorch_triton.autograd.mutation import allow_mutation_on_saved_tensors
 from minitorch_triton.autograd.node import Node, RemovableHandle
 
 
@@ -129,6 +130,7 @@ def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
 __all__ = [
     "GradientEdge",
     "Node",
+    "allow_mutation_on_saved_tensors",
     "disable_saved_tensors_hooks",
     "get_gradient_edge",
     "increment_version",

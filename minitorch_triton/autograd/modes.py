@@ -15,6 +15,8 @@ class _State(threading.local):
     dual_level: Any = None
     """The forward-mode level that is open in this thread."""
     saved_tensors_hooks: tuple[Callable, Callable] | None = None
+    before_write: Callable | None = None
+    """Called with a tensor that an in-place operation is about to write to."""
     hooks_disabled: str | None = None
     """Why ``saved_tensors_hooks`` must not be used, if so."""
 

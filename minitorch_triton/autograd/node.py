@@ -307,7 +307,7 @@ class SavedTensor:
         tensor = self._packed
         if self._hooks is not None:
             tensor = self._hooks[1](tensor)
-            if not hasattr(tensor, "layout"):
+            if not hasattr(tensor, "grad_edge"):
                 raise TypeError(
                     "Output of saved tensor unpack_hook expected to be a Tensor but got result of "
                     f"type {type(tensor).__name__}"

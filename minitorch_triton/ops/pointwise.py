@@ -469,6 +469,8 @@ def write_inplace(op: Op, plan: Callable, x: Any, args: Sequence[Any]) -> Any:
             )
         if ("input", 0) in op.saves_for(needs):
             original = x.clone()  # in the graph, for higher derivatives
+    if state.before_write is not None:
+        state.before_write(x)
     plan(args)
     x.storage.written()
     if requires_grad:

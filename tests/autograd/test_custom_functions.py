@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from same import check
 
@@ -393,6 +396,24 @@ def non_differentiable(T):
 
 
 @script
+def non_differentiable_gradients_left_out(T):
+    seen = []
+
+    def forward(ctx, x):
+        b = x.clone()
+        ctx.mark_non_differentiable(b)
+        ctx._materialize_non_diff_grads = False
+        return x.clone(), b
+
+    def backward(ctx, g, h):
+        seen.append(h)
+        return g
+
+    make(T, forward, backward).apply(leaf(T))[0].sum().backward()
+    return seen
+
+
+@script
 def non_differentiable_input(T):
     def forward(ctx, x):
         ctx.mark_non_differentiable(x)
@@ -588,6 +609,24 @@ def jvp_of_a_view(T):
 
 
 @script
+def jvp_of_the_input_itself(T):
+    return [
+        pushed(T, lambda t: t.view_as(t), identity),
+        pushed(T, lambda t: t, identity),
+    ]
+
+
+@script
+def jvp_of_a_non_differentiable_output(T):
+    def forward(ctx, x):
+        y = x.clone()
+        ctx.mark_non_differentiable(y)
+        return y
+
+    return pushed(T, lambda t: t * 1, forward)
+
+
+@script
 def jvp_in_place(T):
     return [pushed(T, lambda t: t.mul_(2), doubled), pushed(T, lambda t: t * 2, doubled)]
 
@@ -620,6 +659,27 @@ def test_bad_arguments_of_the_context():
 
         with pytest.raises((RuntimeError, TypeError, AssertionError), match=text):
             make(mt, forward, grad_times_two).apply(leaf(mt))
+
+
+def test_nothing_is_kept_alive_by_the_node():
+    import minitorch_triton as mt
+
+    def forward(ctx, x):
+        x.mul_(2)
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x)
+        return x
+
+    gc.collect()
+    gc.disable()
+    try:
+        for make_input in (lambda x: x.clone(), lambda x: x.clone()[:2]):
+            y = make(mt, forward, grad_times_two).apply(make_input(leaf(mt)))
+            alive = weakref.ref(y if y._base is None else y._base)
+            del y
+            assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_an_instance_is_of_no_use():

@@ -77,7 +77,43 @@ def disabled_while_in_use(T):
         pass
 
 
+def mutated(T):
+    """Values, and how many copies were made."""
+    x = T.ones(2, 3, requires_grad=True)
+    counts = []
+    with T.autograd.graph.allow_mutation_on_saved_tensors() as context:
+        b = x.clone()
+        y = (b.exp() * b).sum() + (b.view(6) ** 2).sum()
+        b[0].sin_()
+        counts.append(len(context.cloned))
+        b.mul_(3)
+        counts.append(len(context.cloned))
+        y.backward()
+    return [x.grad, counts]
+
+
+def mutated_and_nested(T):
+    with (
+        T.autograd.graph.allow_mutation_on_saved_tensors(),
+        T.autograd.graph.allow_mutation_on_saved_tensors(),
+    ):
+        pass
+
+
+def mutated_and_backward_outside(T):
+    x = leaf(T)
+    with T.autograd.graph.allow_mutation_on_saved_tensors():
+        y = (x.clone() ** 2).sum()
+    try:
+        y.backward()
+    except AssertionError as error:
+        return str(error)[:30]
+
+
 SCRIPTS = {
+    "mutated": mutated,
+    "mutated_and_nested": mutated_and_nested,
+    "mutated_and_backward_outside": mutated_and_backward_outside,
     "nested_hooks": nested_hooks,
     "unpacked_to_number": unpacked_to(5),
     "unpacked_to_none": unpacked_to(None),
