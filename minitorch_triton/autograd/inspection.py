@@ -91,7 +91,7 @@ def leaf(node: Any) -> Any:
 
 def name(node: Any) -> str:
     """``MulBackward0``."""
-    return type(node).__name__
+    return node.name().rpartition("::")[2]
 
 
 def position(node: Any) -> int:
@@ -106,7 +106,10 @@ def output_forms(node: Any) -> list[tuple[tuple[int, ...], torch.dtype]]:
 
 
 def saved_tensors(node: Any) -> list[tuple[str, Any]]:
-    """What is kept for backward, as (name, tensor or a word that says why there is none)."""
+    """What is kept for backward, as (name, tensor or a word that says why there is none).
+
+    Tensors that a ``Function`` saves have no names but "", or "0", "1", ... where they are several.
+    """
     found = []
     for label, unpack in _saved(node):
         try:
@@ -116,7 +119,7 @@ def saved_tensors(node: Any) -> list[tuple[str, Any]]:
         for number, part in enumerate(value if isinstance(value, (list, tuple)) else [value]):
             if is_tensor(part) or isinstance(part, str):
                 several = isinstance(value, (list, tuple)) and len(value) > 1
-                found.append((f"{label}[{number}]" if several else label, part))
+                found.append((f"{label} {number}".strip() if several else label, part))
     return found
 
 
@@ -131,7 +134,7 @@ def _saved(node: Any) -> Iterator[tuple[str, Any]]:
                 names = op.outputs if kind == "output" else parameters
                 yield names[number], lambda item=item: item.unpack(node)
     elif hasattr(type(node), "saved_tensors"):  # a Function
-        yield "saved", lambda: node.saved_tensors
+        yield "", lambda: node.saved_tensors
     else:
         for attribute in dir(node):
             if attribute.startswith("_saved_"):

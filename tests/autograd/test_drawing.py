@@ -136,6 +136,31 @@ def test_saved_tensors_on_request(framework):
     assert power.rows[1][1] == "[7.389, 20.09]"
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_what_a_function_saves(framework):
+    class Product(framework.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            ctx.save_for_backward(x, y)
+            return x * y
+
+        @staticmethod
+        def backward(ctx, gradient):
+            x, y = ctx.saved_tensors
+            return gradient * y, gradient * x
+
+    x = framework.tensor([2.0, 3.0], requires_grad=True)
+    y = Product.apply(x, framework.tensor([4.0, 5.0]))
+    rows = box_titled(mt.autograd.draw(y, saved=True), "ProductBackward").rows
+    assert rows == [("output", "(2,)"), ("saved 0", "[2, 3]"), ("saved 1", "[4, 5]")]
+
+
+def test_nodes_of_recorded_backward_have_their_names():
+    x = mt.tensor([0.5, 2.0], requires_grad=True)
+    (g,) = mt.autograd.grad(x.sin().sum(), x, create_graph=True)
+    assert titles(mt.autograd.draw(g), "operation") == [g.grad_fn.name()]
+
+
 def test_freed_saved_tensors_are_said_to_be_freed():
     x = torch.ones(3, requires_grad=True)
     y = x.exp()

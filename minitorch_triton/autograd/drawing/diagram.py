@@ -191,7 +191,7 @@ class _Builder:
         if self.saved:
             for label, value in inspection.saved_tensors(node):
                 text = value if isinstance(value, str) else value_text(value)
-                box.rows.append((f"saved {label}", text))
+                box.rows.append((f"saved {label}".strip(), text))
         self._mark(box, [node])
         return box
 
