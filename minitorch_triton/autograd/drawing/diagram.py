@@ -84,6 +84,9 @@ class _Builder:
         self.group: dict[Any, Any] = {node: self._group(node) for node in graph.nodes}
         self._place_leaves()
         self._leave_out(max_boxes)
+        self.members: dict[Any, list] = {}
+        for node, group in self.group.items():
+            self.members.setdefault(group, []).append(node)
         self.box_of: dict[Any, str] = {}
         self.leaves = sum(1 for node in graph.nodes if self.group[node] is node and _is_leaf(node))
         self.detailed = self.leaves <= MAX_DETAILED if details is None else details
@@ -215,7 +218,7 @@ class _Builder:
 
     def _module(self, path: tuple[Call, ...]) -> Box:
         call = path[-1]
-        members = [node for node in self.graph.nodes if self.group[node] == path]
+        members = self.members[path]
         box = Box("module", call.title, frame=path[:-1])
         box.rows.append(("", call.kind))
         tensors = [inspection.leaf(node) for node in members if _is_leaf(node)]
@@ -234,7 +237,7 @@ class _Builder:
         return box
 
     def _rest(self) -> Box:
-        members = [node for node in self.graph.nodes if self.group[node] == "rest"]
+        members = self.members["rest"]
         leaves = sum(1 for node in members if _is_leaf(node))
         box = Box("rest", "not shown")
         box.rows = [("operations", f"{len(members) - leaves:,}")]

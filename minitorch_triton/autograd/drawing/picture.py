@@ -108,7 +108,8 @@ def draw(
             is in them, None every operation, framed by module.
         details: whether variables show all of data, requires_grad, grad and is_leaf; by default
             where there are few.
-        max_boxes: with more, what is farthest from ``tensors`` is left out, and counted.
+        max_boxes: with more operations and modules than so many, those farthest from ``tensors``
+            are left out, and counted.
 
     Raises:
         TypeError: ``tensors`` are no tensors, or ``model`` is no module.
