@@ -41,7 +41,9 @@ cpu.enable()
 from minitorch_triton import autograd, checking, data, nn, ops, optim, utils  # noqa: E402
 from minitorch_triton.autograd import (  # noqa: E402
     enable_grad,
+    inference_mode,
     is_grad_enabled,
+    is_inference_mode_enabled,
     no_grad,
     set_grad_enabled,
 )

@@ -68,6 +68,7 @@ class Storage:
 
     Attributes:
         own_version: writes while nobody outside saw the memory; :attr:`version` counts them all.
+            None for memory that was allocated in inference mode: nobody counts.
         bin: of the pool, where the buffer goes in the end; None if it did not come from there or
             somebody outside has seen it.
     """
@@ -96,7 +97,7 @@ class Storage:
         self.foreign = foreign
         self.bin: Bin | None = None
         self.address = buffer.data_ptr()
-        self.own_version = 0
+        self.own_version: int | None = 0
 
     @classmethod
     def allocate(cls, nbytes: int, device: torch.device) -> Storage:
@@ -128,22 +129,24 @@ class Storage:
         """The buffer as a torch tensor, for use outside this package."""
         root = self.owner or self
         for storage in {root, self}:
-            if not storage.foreign:
+            if not storage.foreign and storage.own_version is not None:
                 # From now on PyTorch's counter is added, whatever it has come to so far.
                 storage.own_version -= self.buffer._version
-                storage.foreign = True
+            storage.foreign = True
         root.bin = None
         return self.buffer
 
     @property
-    def version(self) -> int:
-        return self.own_version + self.buffer._version if self.foreign else self.own_version
+    def version(self) -> int | None:
+        if self.foreign and self.own_version is not None:
+            return self.own_version + self.buffer._version
+        return self.own_version
 
     def written(self) -> None:
         """Note that the memory was written to."""
         if self.foreign:
             torch.autograd.graph.increment_version(self.buffer)
-        else:
+        elif self.own_version is not None:
             self.own_version += 1
 
     def __del__(self) -> None:

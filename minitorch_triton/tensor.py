@@ -16,7 +16,7 @@ import torch
 from minitorch_triton import ops
 from minitorch_triton.autograd import api
 from minitorch_triton.autograd.inplace import CopySlices, refuse_rewriting, replay
-from minitorch_triton.autograd.modes import enable_grad, no_grad
+from minitorch_triton.autograd.modes import enable_grad, no_grad, state
 from minitorch_triton.autograd.node import AccumulateGrad, Hooks, Node
 from minitorch_triton.ops import (
     comparison,
@@ -208,6 +208,11 @@ class Tensor:
             raise RuntimeError(
                 "only Tensors of floating point and complex dtype can require gradients"
             )
+        if value and self.storage.own_version is None and not state.inference:
+            raise RuntimeError(
+                "Setting requires_grad=True on inference tensor outside InferenceMode is not "
+                "allowed."
+            )
         self._requires_grad = bool(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -231,7 +236,14 @@ class Tensor:
 
     @property
     def _version(self) -> int:
-        return self.storage.version
+        version = self.storage.version
+        if version is None:
+            raise RuntimeError("Inference tensors do not track version counter.")
+        return version
+
+    def is_inference(self) -> bool:
+        """Whether the memory was allocated in inference mode."""
+        return self.storage.own_version is None
 
     @property
     def _base(self) -> Tensor | None:
@@ -413,6 +425,11 @@ class Tensor:
         self.storage, self.layout = value.storage, value.layout
         self.offset, self.address = value.offset, value.address
         self._accumulator = None
+
+    def __delattr__(self, name: str) -> None:
+        if name in ("data", "requires_grad", "_grad_fn", "_backward_hooks"):
+            raise RuntimeError(f"{name} of a tensor cannot be deleted")
+        super().__delattr__(name)
 
     def register_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(grad)`` when the gradient is computed; it may return another one."""
@@ -599,6 +616,7 @@ class Tensor:
             fresh = self.clone()
         y = self.__copy__()
         y.__dict__.pop("_view", None)
+        y.__dict__.pop("_leaf_hooks", None)
         y.__dict__.pop("_post_accumulate_hooks", None)
         y.storage, y.layout = fresh.storage, fresh.layout
         y.offset, y.address = fresh.offset, fresh.address

@@ -8,14 +8,18 @@ from minitorch_triton.autograd.function import Function, once_differentiable
 from minitorch_triton.autograd.gradcheck import gradcheck, gradgradcheck
 from minitorch_triton.autograd.modes import (
     enable_grad,
+    inference_mode,
     is_grad_enabled,
+    is_inference_mode_enabled,
     no_grad,
     set_grad_enabled,
 )
 from minitorch_triton.autograd.tracing import trace
+from minitorch_triton.autograd.variable import Variable
 
 __all__ = [
     "Function",
+    "Variable",
     "backward",
     "detect_anomaly",
     "draw",
@@ -26,7 +30,9 @@ __all__ = [
     "gradcheck",
     "gradgradcheck",
     "graph",
+    "inference_mode",
     "is_grad_enabled",
+    "is_inference_mode_enabled",
     "no_grad",
     "once_differentiable",
     "set_detect_anomaly",

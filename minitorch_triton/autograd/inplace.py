@@ -50,8 +50,10 @@ def refuse_rewriting(view: Any, *, of_base: bool) -> None:
     if node is not None:
         start = f"Output {view.output_nr} of {node.name().rpartition('Backward')[0]} is a view"
         raise RuntimeError(f"{start} and {what}. {reason}")
-    mode = "inference mode" if reason is UNDER_INFERENCE else "no_grad mode"
-    raise RuntimeError(f"A view was created in {mode} and {what} with grad mode enabled. {reason}")
+    made, now = "no_grad mode", "with grad mode enabled"
+    if reason is UNDER_INFERENCE:
+        made, now = "inference mode", "in normal mode"
+    raise RuntimeError(f"A view was created in {made} and {what} {now}. {reason}")
 
 
 def check_inplace(tensor: Any) -> None:
@@ -67,6 +69,16 @@ def check_inplace(tensor: Any) -> None:
     if tensor.requires_grad and tensor.is_leaf:
         raise RuntimeError(
             "a leaf Variable that requires grad is being used in an in-place operation."
+        )
+
+
+def check_countable(tensor: Any) -> None:
+    """Raise where a write outside inference mode could not be counted."""
+    if tensor.storage.own_version is None and not state.inference:
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make "
+            "a clone to get a normal tensor before doing inplace update.See "
+            "https://github.com/pytorch/rfcs/pull/17 for more details."
         )
 
 

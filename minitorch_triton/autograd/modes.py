@@ -1,10 +1,11 @@
-"""Whether operations are recorded: ``no_grad``, ``enable_grad``, ``set_grad_enabled``."""
+"""Whether operations are recorded: ``no_grad``, ``enable_grad``, ``inference_mode``."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 
 class _State(threading.local):
     grad_enabled = True
+    inference = False
     dual_level: Any = None
     """The forward-mode level that is open in this thread."""
     saved_tensors_hooks: tuple[Callable, Callable] | None = None
@@ -40,40 +42,67 @@ def is_grad_enabled() -> bool:
     return state.grad_enabled
 
 
+def is_inference_mode_enabled() -> bool:
+    """Whether this thread is in :class:`inference_mode`."""
+    return state.inference
+
+
 class _GradMode:
     """A context manager, and a decorator of functions and generators, that sets the grad mode."""
 
     def __init__(self, enabled: bool):
         self._enabled = enabled
-        self._previous: list[bool] = []
+        self._previous: list[tuple[bool, bool]] = []
+
+    def _set(self) -> None:
+        state.grad_enabled = self._enabled and not state.inference
+
+    def _clone(self) -> _GradMode:
+        """A mode for one call of a decorated function, which may run in any thread."""
+        return _GradMode(self._enabled)
 
     def __enter__(self) -> None:
-        self._previous.append(state.grad_enabled)
-        state.grad_enabled = self._enabled
+        self._previous.append((state.grad_enabled, state.inference))
+        self._set()
 
     def __exit__(self, *exception: object) -> None:
-        state.grad_enabled = self._previous.pop()
+        state.grad_enabled, state.inference = self._previous.pop()
 
     def __call__(self, function: Callable) -> Callable:
+        if inspect.isclass(function):
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You "
+                "should only decorate functions or methods.",
+                FutureWarning,
+                stacklevel=2,
+            )
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
             def generator(*args: Any, **kwargs: Any) -> Any:
                 iterator = function(*args, **kwargs)
-                response = None
+                resume: Callable = functools.partial(next, iterator)
                 while True:
-                    with _GradMode(self._enabled):
+                    # The mode holds while the generator runs, not while it waits.
+                    with self._clone():
                         try:
-                            item = iterator.send(response)
+                            item = resume()
                         except StopIteration as stop:
                             return stop.value
-                    response = yield item
+                    try:
+                        resume = functools.partial(iterator.send, (yield item))
+                    except GeneratorExit:
+                        with self._clone():
+                            iterator.close()
+                        raise
+                    except BaseException as error:
+                        resume = functools.partial(iterator.throw, error)
 
             return generator
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with _GradMode(self._enabled):
+            with self._clone():
                 return function(*args, **kwargs)
 
         return wrapper
@@ -94,7 +123,7 @@ class no_grad(_GradMode):
 
 
 class enable_grad(_GradMode):
-    """Operations inside are recorded, also within ``no_grad``."""
+    """Operations inside are recorded, also within ``no_grad``, but not in ``inference_mode``."""
 
     def __new__(cls, function: Callable | None = None) -> Any:
         mode = super().__new__(cls)
@@ -112,15 +141,41 @@ class set_grad_enabled(_GradMode):
 
     def __init__(self, mode: bool):
         super().__init__(mode)
-        self._previous.append(state.grad_enabled)
-        state.grad_enabled = mode
+        super().__enter__()
 
     def __enter__(self) -> None:
         pass
 
     def __call__(self, function: Callable) -> Callable:
-        state.grad_enabled = self._previous.pop()
+        self.__exit__()
         return super().__call__(function)
+
+
+class inference_mode(_GradMode):
+    """Like ``no_grad``, and what is made inside can never be part of a graph.
+
+    Tensors made inside have no version counter. Outside they can be read, but neither be saved for
+    backward nor be written to, nor require a gradient.
+
+    Args:
+        mode: False ends the mode for the block. The function itself where this decorates one
+            without parentheses.
+    """
+
+    def __new__(cls, mode: Any = True) -> Any:
+        if isinstance(mode, bool):
+            return super().__new__(cls)
+        return cls()(mode)
+
+    def __init__(self, mode: bool = True):
+        super().__init__(not mode)
+
+    def _set(self) -> None:
+        state.inference = not self._enabled
+        state.grad_enabled = self._enabled
+
+    def _clone(self) -> _GradMode:
+        return inference_mode(not self._enabled)
 
 
 class saved_tensors_hooks:

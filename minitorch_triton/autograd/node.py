@@ -258,6 +258,13 @@ class SavedTensor:
         self._output_nr = output_nr
         storage = tensor.storage
         self.version = storage.version if storage.foreign else storage.own_version
+        if self.version is None:
+            raise RuntimeError(
+                "Inference tensors cannot be saved for backward. Please do not use Tensors created "
+                "in inference mode in computation tracked by autograd. To work around this, you "
+                "can make a clone to get a normal tensor and use it in autograd, or use "
+                "`torch.no_grad()` instead of `torch.inference_mode()`."
+            )
         self._packed = tensor if output_nr is None else tensor.detach()
         self._hooks: tuple[Callable, Callable] | None = None
         self._edge: tuple[Node, int] | None = None

@@ -552,6 +552,11 @@ def masked_fill_grad(g, mask):
     return tl.where(mask != 0, 0, g)
 
 
+@triton.jit
+def masked_fill_grad_value(g, mask):
+    return tl.where(mask != 0, g, 0)
+
+
 # Comparisons and logic
 
 

@@ -191,7 +191,7 @@ def _check(
             f"\"{name}\" not implemented for '{pointwise.type_name(x.dtype)}'"
         )
     if not x.shape:
-        raise ValueError("Expected input to have 1 or more dimensions (got 0)")
+        raise ValueError("Expected 1 or more dimensions (got 0)")
     class_dim = min(1, len(x.shape) - 1)
     classes = x.shape[class_dim]
     if weight is not None and weight.shape != (classes,):

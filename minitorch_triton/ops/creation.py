@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from minitorch_triton.autograd import node
+from minitorch_triton.autograd.modes import state
 from minitorch_triton.kernels import creation as kernels
 from minitorch_triton.kernels import elementwise as fn
 from minitorch_triton.kernels.map import TRITON_DTYPE
@@ -244,6 +245,8 @@ def zero_(x: Any) -> Any:
 
 def with_grad(y: Any, requires_grad: bool) -> Any:
     """A new leaf, requiring a gradient or not."""
+    if state.inference:
+        dispatch.mark_uncounted([y])
     if requires_grad:
         if not y.dtype.is_floating_point:
             raise RuntimeError(

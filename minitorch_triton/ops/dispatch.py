@@ -304,6 +304,14 @@ PYTORCH_NAMES = {
 """What PyTorch calls a saved parameter or output in ``grad_fn._saved_NAME``."""
 
 
+def mark_uncounted(results: Sequence, args: Sequence = ()) -> None:
+    """Of new tensors that are made in inference mode nobody counts the writes."""
+    given = {id(arg.storage) for arg in args if isinstance(arg, Tensor)}
+    for result in results:
+        if result is not None and id(result.storage) not in given:
+            result.storage.own_version = None
+
+
 def tangents_of(args: Sequence) -> list:
     """The forward-mode tangent of each argument, None for what has none."""
     return [arg._tangent if isinstance(arg, Tensor) else None for arg in args]
@@ -428,6 +436,8 @@ class Op:
                 if isinstance(arg, Tensor) and arg.requires_grad:
                     self.link(args, results)
                     break
+        elif state.inference:
+            mark_uncounted(results, args)
         if state.dual_level is not None:
             self.propagate(args, results)
         if self.visible == 1:

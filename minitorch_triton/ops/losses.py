@@ -118,11 +118,17 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str
 
     Raises:
         ValueError: the shapes differ.
+        RuntimeError: the dtypes differ.
     """
     if x.shape != target.shape:
         raise ValueError(
             f"Using a target size ({target.shape}) that is different to the input size ({x.shape}) "
             "is deprecated. Please ensure they have the same size."
+        )
+    if x.dtype != target.dtype:
+        raise RuntimeError(
+            f"Found dtype {pointwise.type_name(target.dtype)} but expected "
+            f"{pointwise.type_name(x.dtype)}"
         )
     if weight is None:
         return _bce(x, target, reduction)

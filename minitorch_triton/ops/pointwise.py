@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from minitorch_triton.autograd.inplace import check_inplace, replay
+from minitorch_triton.autograd.inplace import check_countable, check_inplace, replay
 from minitorch_triton.autograd.modes import state
 from minitorch_triton.kernels import elementwise as fn
 from minitorch_triton.kernels import map as map_kernel
@@ -262,11 +262,13 @@ class Elementwise(Op):
             operands = self._complete(operands, named)
         args = _wrap(operands)
         results = self.plan_forward(args)
-        if state.grad_enabled and self.linked:
-            for arg in args:
+        if state.grad_enabled:
+            for arg in args if self.linked else ():
                 if isinstance(arg, dispatch.Tensor) and arg.requires_grad:
                     self.link(args, results)
                     break
+        elif state.inference:
+            dispatch.mark_uncounted(results)
         if state.dual_level is not None and self.linked:
             self.propagate(args, results)
         return results[0]
@@ -456,6 +458,7 @@ def write_inplace(op: Op, plan: Callable, x: Any, args: Sequence[Any]) -> Any:
             "unsupported operation: more than one element of the written-to tensor refers to a "
             "single memory location. Please clone() the tensor before performing the operation."
         )
+    check_countable(x)
     version = x.storage.version
     tangents = None if state.dual_level is None else dispatch.tangents_of(args)
     dual = tangents is not None and any(tangent is not None for tangent in tangents)
@@ -597,6 +600,36 @@ class MaskedFill(Elementwise):
         return super().types(operands[:1])
 
 
+class Division(Elementwise):
+    """A division with a whole result or remainder; integers must not be divided by zero."""
+
+    def __call__(self, *operands: Any, **named: Any) -> Any:
+        _check_divisor(operands if not named else self._complete(operands, named))
+        return super().__call__(*operands, **named)
+
+    def inplace(self, x: Any, *operands: Any) -> Any:
+        _check_divisor((x, *operands))
+        return super().inplace(x, *operands)
+
+
+def _check_divisor(operands: Sequence[Any]) -> None:
+    """Raise where integers are divided by zero, on a CPU; a GPU is not waited for."""
+    for operand in operands:
+        if isinstance(operand, float):
+            return
+        if isinstance(operand, dispatch.Tensor):
+            form = operand.layout
+            if form.dtype.is_floating_point or form.device.type != "cpu":
+                return
+    divisor = operands[-1]
+    if isinstance(divisor, dispatch.Tensor):
+        zero = (divisor == 0).any().item()
+    else:
+        zero = divisor == 0
+    if zero:
+        raise RuntimeError("ZeroDivisionError")
+
+
 # The table: name of the node, function, derivatives.
 
 add = Elementwise("Add", fn.add, {"a": fn.identity_grad, "b": fn.identity_grad})
@@ -604,12 +637,10 @@ add_scaled = AddScaled("Add", fn.add_scaled, {"a": fn.identity_grad, "b": fn.sca
 sub = Elementwise("Sub", fn.sub, {"a": fn.identity_grad, "b": fn.negated_grad})
 mul = Elementwise("Mul", fn.mul, {"a": fn.mul_grad_a, "b": fn.mul_grad_b})
 div = Elementwise("Div", fn.div, {"a": fn.div_grad_a, "b": fn.div_grad_b}, "float")
-floor_divide_int = Elementwise("FloorDivide", fn.floor_divide_int)
+floor_divide_int = Division("FloorDivide", fn.floor_divide_int)
 floor_divide_float = Elementwise("FloorDivide", fn.floor_divide_float)
-remainder = Elementwise(
-    "Remainder", fn.remainder, {"a": fn.identity_grad, "b": fn.remainder_grad_b}
-)
-fmod = Elementwise("Fmod", fn.fmod, {"a": fn.identity_grad})
+remainder = Division("Remainder", fn.remainder, {"a": fn.identity_grad, "b": fn.remainder_grad_b})
+fmod = Division("Fmod", fn.fmod, {"a": fn.identity_grad})
 neg = Elementwise("Neg", fn.neg, {"x": fn.negated_grad})
 abs = Elementwise("Abs", fn.abs, {"x": fn.abs_grad})
 sign = Elementwise("Sign", fn.sign, {"x": fn.zero_grad})
@@ -667,7 +698,9 @@ clamp_max = Elementwise(
 maximum = Elementwise("Maximum", fn.maximum, {"a": fn.maximum_grad_a, "b": fn.maximum_grad_b})
 minimum = Elementwise("Minimum", fn.minimum, {"a": fn.maximum_grad_b, "b": fn.maximum_grad_a})
 where = Where("Where", fn.where, {"a": fn.where_grad_a, "b": fn.where_grad_b})
-masked_fill = MaskedFill("MaskedFill", fn.masked_fill, {"x": fn.masked_fill_grad})
+masked_fill = MaskedFill(
+    "MaskedFill", fn.masked_fill, {"x": fn.masked_fill_grad, "value": fn.masked_fill_grad_value}
+)
 
 eq = Elementwise("Eq", fn.eq, result="bool")
 ne = Elementwise("Ne", fn.ne, result="bool")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,25 @@ _ADVANCED = (list, np.ndarray)
 
 
 def _items(index: Any) -> tuple:
-    return index if isinstance(index, tuple) else (index,)
+    if isinstance(index, tuple):
+        return index
+    if isinstance(index, list) and len(index) < 32 and any(map(_is_compound, index)):
+        warnings.warn(
+            "Using a non-tuple sequence for multidimensional indexing is deprecated and will be "
+            "changed in pytorch 2.9; use x[tuple(seq)] instead of x[seq]. In pytorch 2.9 this will "
+            "be interpreted as tensor index, x[torch.tensor(seq)], which will result either in an "
+            "error or a different result",
+            stacklevel=3,
+        )
+        return tuple(index)
+    return (index,)
+
+
+def _is_compound(item: Any) -> bool:
+    """Whether an item of a list makes it mean a tuple, as in PyTorch."""
+    if item is None or item is Ellipsis:
+        return True
+    return isinstance(item, (slice, list, tuple, dispatch.Tensor))
 
 
 def _is_advanced(item: Any) -> bool:
@@ -25,6 +44,8 @@ def _is_advanced(item: Any) -> bool:
 def _check(item: Any) -> None:
     if item is None or item is Ellipsis or isinstance(item, slice) or hasattr(item, "__index__"):
         return
+    if isinstance(item, str):
+        raise TypeError("new(): invalid data type 'str'")
     raise IndexError(
         "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
         f"indices (got {type(item).__name__})"
@@ -61,7 +82,8 @@ def _split(x: Any, items: tuple) -> tuple[Any, list]:
             indices_per_dim += [None] * (x.ndim - used)
         else:
             indices_per_dim.append(None)
-    viewed = views.index_view(x, views.as_index(tuple(basic)))
+    full = all(item is Ellipsis or item == slice(None) for item in basic)
+    viewed = x if full else views.index_view(x, views.as_index(tuple(basic)))
     indices_per_dim += [None] * (viewed.ndim - len(indices_per_dim))
     return viewed, [item for item in indices_per_dim if item is not SPANNED]
 

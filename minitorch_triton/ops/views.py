@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minitorch_triton.autograd.inplace import ONE_OF_SEVERAL, UNDER_NO_GRAD
+from minitorch_triton.autograd.inplace import ONE_OF_SEVERAL, UNDER_INFERENCE, UNDER_NO_GRAD
 from minitorch_triton.autograd.modes import state
 from minitorch_triton.autograd.node import Node
 from minitorch_triton.ops import creation, dispatch
@@ -67,7 +67,7 @@ def make_view(
     y = dispatch.Tensor(x.storage, form, offset)
     y.become_view(x, replay)
     if not state.grad_enabled:
-        y._unrewritable = UNDER_NO_GRAD
+        y._unrewritable = UNDER_INFERENCE if state.inference else UNDER_NO_GRAD
     elif x.requires_grad:
         node = node_type((x.grad_edge(),), (form,))
         node.form = x.layout
