@@ -25,19 +25,19 @@ MAX_DEPTH = 50
 class Task:
     """One backward pass, as hooks see it while it runs."""
 
-    def __init__(self, waiting: dict[Node, int], roots: Sequence[Edge], needed: set[Node] | None):
+    def __init__(self, waiting: dict[Node, int], roots: Sequence[Edge], visited: set[Node] | None):
         self._reached = waiting.keys() | {node for node, _ in roots}
-        self._needed = needed
+        self._visited = visited
         self.callbacks: list[Callable] = []
 
     @property
     def is_partial(self) -> bool:
         """Whether gradients of some tensors are wanted, rather than those of all leaves."""
-        return self._needed is not None
+        return self._visited is not None
 
-    def will_run(self, node: Node) -> bool:
+    def will_visit(self, node: Node) -> bool:
         """Whether a gradient comes to this node in this pass."""
-        return node in self._reached and (self._needed is None or node in self._needed)
+        return node in self._reached and (self._visited is None or node in self._visited)
 
 
 class _Running(threading.local):
@@ -89,20 +89,24 @@ def run_backward(
         )
     waiting = _count_dependencies(roots)
     captured: dict[Edge, Any] = {}
-    needed = None
+    needed = visited = None
     if captures is not None:
         captured = dict.fromkeys(captures)
-        needed = _leading_to({node for node, _ in captures}.union(targets), roots).union(targets)
+        ends = {node for node, _ in captures}
+        needed = _leading_to(ends.union(targets), roots).union(targets)
+        visited = needed | ends
     incoming: dict[Node, list] = {}
     for (node, number), grad in zip(roots, grads, strict=True):
         _add(incoming, node, number, _validated(node, number, grad, node.outputs[number]))
     # Roots that another root leads to wait for it.
-    ready = [(-node.sequence_nr, id(node), node) for node in incoming if node not in waiting]
+    ready = [
+        (-node.sequence_nr, id(node), node)
+        for node in incoming
+        if node not in waiting and (visited is None or node in visited)
+    ]
     heapq.heapify(ready)
     outer = running.task
-    task = running.task = Task(
-        waiting, roots, None if needed is None else needed.union(n for n, _ in captured)
-    )
+    task = running.task = Task(waiting, roots, visited)
     recorded = modes.state.grad_enabled
     modes.state.grad_enabled = create_graph
     running.depth += 1
@@ -124,7 +128,7 @@ def run_backward(
             if len(results) != len(edges):
                 results = _match_count(node, results)
             for index, edge in enumerate(edges):
-                if edge is None:
+                if edge is None or (visited is not None and edge[0] not in visited):
                     continue
                 child, number = edge
                 grad = results[index]

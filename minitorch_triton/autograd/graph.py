@@ -86,7 +86,7 @@ def register_multi_grad_hook(
         if mode == "any":
             if seen == 1:
                 fn(grad)
-        elif seen == sum(task.will_run(node) for node in nodes):
+        elif seen == sum(task.will_visit(node) for node in nodes):
             fn([grads.get(n) for n in range(len(nodes))])
 
     return _Handles(

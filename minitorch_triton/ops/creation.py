@@ -192,7 +192,7 @@ clone_op = Clone("Clone")
 contiguous_op = Contiguous("Clone")
 to_copy = ToCopy("ToCopy")
 to_device = ToDevice("ToCopy")
-copy = Copy("Copy", fn.second, {"x": fn.zero_grad, "source": fn.identity_grad})
+copy = Copy("CopyBackwards", fn.second, {"x": fn.zero_grad, "source": fn.identity_grad})
 
 
 def clone(x: Any) -> Any:

@@ -281,6 +281,8 @@ class OpNode(Node):
         op = self.op
         values = {}
         for (kind, number), item in zip(op.saves_for(self.needs), self.saved, strict=True):
+            if kind == "number" and item is None:
+                continue
             if kind in ("input", "number") and number < len(op.inputs):
                 name = op.inputs[number]
             elif kind == "output":

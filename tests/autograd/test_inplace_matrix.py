@@ -24,7 +24,7 @@ MODIFIED = "one of the variables needed for gradient computation has been modifi
 
 ON_A_COPY = ("cross_entropy", "div", "kl_div", "l1_loss", "matmul")
 """Operations that in PyTorch consist of several, which save an intermediate result of their own;
-ours is one kernel and saves its input, so that here there may be an error where PyTorch has none."""
+ours is one kernel and saves its input, so that there may be an error where PyTorch has none."""
 
 
 def whole(x):
