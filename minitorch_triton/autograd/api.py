@@ -24,7 +24,7 @@ def _is_tensor(value: Any) -> bool:
 def _as_tuple(value: Any) -> tuple:
     if value is None:
         return ()
-    if _is_tensor(value) or isinstance(value, GradientEdge):
+    if hasattr(value, "grad_edge") or isinstance(value, GradientEdge):
         return (value,)
     return tuple(value)
 
@@ -38,12 +38,12 @@ def _edge(value: Any) -> tuple[Node, int] | None:
 
 def _roots(outputs: Sequence[Any], upstream: Any, create_graph: bool) -> tuple[list, list]:
     """The edges of the outputs and an upstream gradient for each: what was given, or one."""
-    given = _as_tuple(upstream) or (None,) * len(outputs)
+    given = (None,) * len(outputs) if upstream is None else _as_tuple(upstream)
     if len(given) != len(outputs):
         raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
     edges, grads = [], []
     for index, (output, grad) in enumerate(zip(outputs, given, strict=True)):
-        if not (_is_tensor(output) or isinstance(output, GradientEdge)):
+        if not (hasattr(output, "grad_edge") or isinstance(output, GradientEdge)):
             raise TypeError(f"Expected output to be a Tensor, but got {type(output).__name__}")
         edge = _edge(output)
         if grad is not None:
@@ -115,7 +115,7 @@ def backward(
         RuntimeError: a tensor is no scalar and has no upstream gradient, shapes differ, a tensor
             does not require a gradient, or the graph was freed.
     """
-    targets = _as_tuple(inputs)
+    targets = () if inputs is None else _as_tuple(inputs)
     if inputs is not None and not targets:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     edges, grads = _roots(_as_tuple(tensors), grad_tensors, create_graph)

@@ -23,12 +23,18 @@ MAX_DEPTH = 50
 
 
 class Task:
-    """One backward pass, as hooks see it while it runs."""
+    """One backward pass, as hooks see it while it runs.
 
-    def __init__(self, waiting: dict[Node, int], roots: Sequence[Edge], visited: set[Node] | None):
-        self._reached = waiting.keys() | {node for node, _ in roots}
-        self._visited = visited
-        self.callbacks: list[Callable] = []
+    Attributes:
+        roots, waiting: where it starts, and the nodes it reaches from there.
+        visited: those that a gradient comes to, None for all.
+        callbacks: to be called when it has ended.
+    """
+
+    roots: Sequence[Edge]
+    waiting: dict[Node, int]
+    visited: set[Node] | None
+    callbacks: list[Callable]
 
     @property
     def is_partial(self) -> bool:
@@ -37,7 +43,9 @@ class Task:
 
     def will_visit(self, node: Node) -> bool:
         """Whether a gradient comes to this node in this pass."""
-        return node in self._reached and (self._visited is None or node in self._visited)
+        if self.visited is not None and node not in self.visited:
+            return False
+        return node in self.waiting or any(node is root for root, _ in self.roots)
 
 
 class _Running(threading.local):
@@ -106,7 +114,8 @@ def run_backward(
     ]
     heapq.heapify(ready)
     outer = running.task
-    task = running.task = Task(waiting, roots, visited)
+    task = running.task = Task()
+    task.roots, task.waiting, task.visited, task.callbacks = roots, waiting, visited, []
     recorded = modes.state.grad_enabled
     modes.state.grad_enabled = create_graph
     running.depth += 1
