@@ -39,7 +39,7 @@ class Task:
     @property
     def is_partial(self) -> bool:
         """Whether gradients of some tensors are wanted, rather than those of all leaves."""
-        return self._visited is not None
+        return self.visited is not None
 
     def will_visit(self, node: Node) -> bool:
         """Whether a gradient comes to this node in this pass."""
