@@ -51,13 +51,15 @@
 
 /* B is read in place where the rows of a panel lie within so many bytes: beyond that each row costs
  * an entry of the processor's list of pages. */
-#ifndef MT_IN_PLACE_BYTES
 #define MT_IN_PLACE_BYTES (800 << 10)
-#endif
 /* Rows of A so many bytes apart (or a multiple) share sets of the caches; they are copied where
  * at least so many columns of B use the copy. */
 #define MT_CONFLICT_BYTES 2048
 #define MT_CONFLICT_COLUMNS 64
+/* Tiles of C are fetched ahead where the product is so deep that this costs little, or C so large
+ * that it does not wait in the L2 cache. */
+#define MT_ANNOUNCE_DEPTH 32
+#define MT_ANNOUNCE_BYTES (512 << 10)
 
 #define MT_INLINE static inline __attribute__((always_inline))
 /* The vectors are written out: the higher levels of optimisation find nothing to do, but take their
@@ -75,6 +77,8 @@ enum {
   NR = 2 * VL,                          /* columns of a full panel of B */
   MR = MT_GEMM_MR,
   A_VECTORS = (MR + VL - 1) / VL, /* that hold one k of the highest tile of A */
+  FOURS = (MR + 3) / 4,           /* groups of four of its rows */
+  LINE = 64 / sizeof(MT_ACC),     /* elements of a line of the caches */
 };
 
 typedef MT_LANE vec __attribute__((vector_size(MT_GEMM_VECTOR), aligned(1), may_alias));
@@ -128,31 +132,34 @@ MT_INLINE MT_LANE load1(const MT_IN *p) {
 
 /* C[i, v] = sum_k A[i, k] B[k, v], or with `add` C[i, v] += ..., for `height` rows i and `width`
  * vectors v, all in registers. The last of the rows, whose number is even, may be missing: then it
- * is computed from the one before, and goes to `spare`. */
+ * is computed from the one before, and goes to `spare`. With `announce` C is fetched ahead. */
 MT_INLINE void tile(const int height, const int width, int64_t K, const MT_ACC *a, int64_t a_rs,
                     int64_t a_cs, const MT_ACC *b, int64_t b_rs, MT_ACC *c, int64_t c_rs,
-                    int64_t rows, int add, MT_ACC *spare) {
+                    int64_t rows, int add, int announce, MT_ACC *spare) {
   vec sum[MR][2] = {{{0}}};
   /* Every fourth row has a pointer; the strides reach the others from there. A pointer for each row
    * would not fit the registers. */
   int64_t one = a_rs * (int64_t)sizeof *a, three = 3 * one, step = a_cs * (int64_t)sizeof *a;
-  const char *row[4], *last_row = (const char *)(a + (rows - 1) * a_rs);
+  const char *row[FOURS], *last_row = (const char *)(a + (rows - 1) * a_rs);
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) row[i] = (const char *)(a + 4 * i * a_rs);
+  for (int i = 0; i < FOURS; i++) row[i] = (const char *)(a + 4 * i * a_rs);
   MT_ACC *last_c = rows < height ? spare : c + (height - 1) * c_rs;
   const MT_ACC *ahead = c;
+  if (announce)
 #pragma GCC unroll 16
-  for (int i = 0; i < height; i++, ahead += c_rs) {
-    __builtin_prefetch(ahead, 1);
-    if (width > 1) __builtin_prefetch(ahead + VL, 1);
-  }
+    for (int i = 0; i < height; i++, ahead += c_rs) {
+      __builtin_prefetch(ahead, 1);
+      if (width > 1) __builtin_prefetch(ahead + 2 * VL - 1, 1);
+    }
   for (int64_t k = 0; k < K; k++, b += b_rs) {
     /* Keeps the compiler from making a pointer for each row after all. */
-    __asm__("" : "+r"(row[0]), "+r"(row[1]), "+r"(row[2]), "+r"(row[3]), "+r"(one), "+r"(three));
+    __asm__("" : "+r"(one), "+r"(three));
+#pragma GCC unroll 4
+    for (int i = 0; i < FOURS; i++) __asm__("" : "+r"(row[i]));
     vec b0 = *(const vec *)b, b1 = width > 1 ? *(const vec *)(b + VL) : b0;
     /* If B is read in place, the next panel is to the right of this one. */
     __builtin_prefetch(b + NR, 0, 2);
-    if (width > 1) __builtin_prefetch(b + NR + VL, 0, 2);
+    if (width * VL > LINE) __builtin_prefetch(b + NR + LINE, 0, 2);
 #pragma GCC unroll 16
     for (int i = 0; i < height; i++) {
       const char *at = row[i / 4] + (i % 4 == 3 ? three : i % 4 * one);
@@ -160,7 +167,9 @@ MT_INLINE void tile(const int height, const int width, int64_t K, const MT_ACC *
       sum[i][0] += broadcast * b0;
       if (width > 1) sum[i][1] += broadcast * b1;
     }
-    row[0] += step, row[1] += step, row[2] += step, row[3] += step, last_row += step;
+#pragma GCC unroll 4
+    for (int i = 0; i < FOURS; i++) row[i] += step;
+    last_row += step;
   }
   __asm__("" : "+r"(c)); /* Keeps the addresses of its rows from being computed before the loop. */
 #pragma GCC unroll 16
@@ -175,12 +184,13 @@ MT_INLINE void tile(const int height, const int width, int64_t K, const MT_ACC *
 
 typedef void tile_function(int64_t K, const MT_ACC *a, int64_t a_rs, int64_t a_cs, const MT_ACC *b,
                            int64_t b_rs, MT_ACC *c, int64_t c_rs, int64_t rows, int add,
-                           MT_ACC *spare);
+                           int announce, MT_ACC *spare);
 #define MT_TILE(height, width)                                                                  \
   MT_KERNEL void tile_##height##x##width(int64_t K, const MT_ACC *a, int64_t a_rs,              \
                                          int64_t a_cs, const MT_ACC *b, int64_t b_rs, MT_ACC *c, \
-                                         int64_t c_rs, int64_t rows, int add, MT_ACC *spare) {  \
-    tile(height, width, K, a, a_rs, a_cs, b, b_rs, c, c_rs, rows, add, spare);                  \
+                                         int64_t c_rs, int64_t rows, int add, int announce,      \
+                                         MT_ACC *spare) {                                       \
+    tile(height, width, K, a, a_rs, a_cs, b, b_rs, c, c_rs, rows, add, announce, spare);        \
   }
 #define MT_TILES(height) MT_TILE(height, 1) MT_TILE(height, 2)
 #define MT_NAMES(height) {tile_##height##x1, tile_##height##x2},
@@ -328,14 +338,29 @@ MT_PLAIN void pack_b(int64_t K, int64_t columns, int64_t width, const MT_IN *b, 
     for (int64_t j = 0; j < width; j += VL) {
       const MT_IN *column[VL];
       for (int64_t i = 0; i < VL; i++) column[i] = b + smaller(j + i, columns - 1) * b_cs;
+      vec rows[VL];
+#ifdef MT_LOAD_BF16
+      /* Pairs of neighbours, which have the size of a lane, are transposed before they are
+       * converted: half the work. */
+      for (k = 0; k + 2 * VL <= K; k += 2 * VL) {
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) rows[i] = *(const vec *)(column[i] + k);
+        transpose(rows);
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) {
+          *(vec *)(panel + (k + 2 * i) * width + j) = (vec)((bits)rows[i] << 16);
+          *(vec *)(panel + (k + 2 * i + 1) * width + j) = (vec)((bits)rows[i] & 0xffff0000);
+        }
+      }
+#else
       for (k = 0; k + VL <= K; k += VL) {
-        vec rows[VL];
 #pragma GCC unroll 16
         for (int i = 0; i < VL; i++) rows[i] = load(column[i] + k);
         transpose(rows);
 #pragma GCC unroll 16
         for (int i = 0; i < VL; i++) *(vec *)(panel + (k + i) * width + j) = rows[i];
       }
+#endif
     }
   }
   copy(K - k, columns, b + k * b_rs, b_rs, b_cs, panel + k * width, width);
@@ -398,6 +423,7 @@ MT_PLAIN void block_product(int64_t M, int64_t N, int64_t K, a_block A, const MT
                             int64_t b_rs, int64_t b_cs, MT_ACC *C, int64_t c_rs, int64_t c_cs,
                             int add, MT_ACC *panel, MT_ACC *edge, MT_ACC *spare) {
   int64_t packed = 0; /* columns of B */
+  int announce = K >= MT_ANNOUNCE_DEPTH || M * N * (int64_t)sizeof *C >= MT_ANNOUNCE_BYTES;
   for (int64_t j0 = 0, width; j0 < N; j0 += width) {
     width = N - j0 > VL ? NR : VL;
     int64_t columns = smaller(width, N - j0), panel_rs = width;
@@ -425,7 +451,7 @@ MT_PLAIN void block_product(int64_t M, int64_t N, int64_t K, a_block A, const MT
       MT_ACC *c = C + i * c_rs + j0 * c_cs;
       if (!direct && add) copy_c(rows, columns, c, c_rs, c_cs, edge, width, 1);
       tiles[height / 2 - 1][width == NR](K, a, A.rs, a_cs, b_panel, panel_rs, direct ? c : edge,
-                                         direct ? c_rs : width, rows, add, spare);
+                                         direct ? c_rs : width, rows, add, announce, spare);
       if (!direct) copy_c(rows, columns, edge, width, 1, c, c_rs, c_cs);
       a += A.panels ? height * K + A_VECTORS * VL : height * A.rs;
     }
