@@ -12,10 +12,10 @@ from .views import VIEWS, is_view
 
 # Operations whose result exists only once a loop nest has run.
 REDUCTIONS = {"tt.reduce", "tt.scan"}
-ATOMICS = {"tt.atomic_rmw", "tt.atomic_cas"}
+ATOMICS = {"tt.atomic_rmw", "tt.atomic_cas", "tt.atomic_load", "tt.atomic_store", "tt.atomic_poll"}
 EFFECTS = {"tt.store", "tt.assert", "tt.print"} | ATOMICS
-WHOLE_BLOCK = {"tt.histogram", "tt.dot", "tt.cat"}
-CONTROL = {"scf.for", "scf.if", "scf.while"}
+WHOLE_BLOCK = {"tt.histogram", "tt.dot", "tt.cat", "mt.sort"}
+CONTROL = {"scf.for", "scf.if", "scf.while", "tt.call"}
 WRITES = {"tt.store"} | ATOMICS
 CHECKS = {"mt.check"}  # of checked mode; see instrument.py
 # Views of which no element is more than one of the operand's, seen from many places.

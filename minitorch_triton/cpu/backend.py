@@ -24,6 +24,7 @@ from triton.backends.compiler import BaseBackend, GPUTarget
 from triton.runtime.cache import get_cache_manager
 
 from . import cache, checking, toolchain
+from .rewrite import SORT_FUNCTION
 
 # One target for every CPU: which processor it is, is part of `CPUBackend.hash`.
 TARGET = GPUTarget("cpu", "native", 1)
@@ -138,6 +139,7 @@ class CPUBackend(BaseBackend):
 
 def make_ttir(module: Any, metadata: dict, options: CPUOptions) -> Any:
     """Simplify Triton IR with Triton's own passes, the same that precede its GPU backends."""
+    keep_sorts_apart(module)
     manager = ir.pass_manager(module.context)
     manager.enable_debug()
     passes.common.add_inliner(manager)
@@ -157,6 +159,21 @@ def make_ttir(module: Any, metadata: dict, options: CPUOptions) -> Any:
     metadata["shared"] = 1
     metadata["tmem_size"] = None
     return module
+
+
+def keep_sorts_apart(module: Any) -> None:
+    """Keep calls of Triton's sorting network as calls, of which `rewrite` makes an operation."""
+    names: list[str] = []
+
+    def note(op: Any) -> None:
+        if op.get_name() == "tt.func":
+            names.append(op.get_str_attr("sym_name"))
+
+    module.walk(note)
+    builder = ir.builder(module.context)
+    for name in names:
+        if name.startswith(SORT_FUNCTION):
+            module.get_function(name).set_attr("noinline", builder.get_bool_attr(True))
 
 
 def make_c(module: Any, metadata: dict, options: CPUOptions) -> str:

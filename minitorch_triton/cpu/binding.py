@@ -8,6 +8,7 @@ for the usual call, faster; `prepare` does it once for many calls.
 from __future__ import annotations
 
 import inspect
+import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,10 +19,12 @@ from triton._C.libtriton import native_specialize_impl
 from triton.backends import backends
 from triton.compiler import ASTSource, CompiledKernel
 from triton.compiler import compile as triton_compile
+from triton.compiler.errors import CompilationError
 from triton.runtime.jit import JITFunction, compute_cache_key, create_function_from_signature
 
 from . import cache, checking, storages
 from .backend import TARGET, CPUBackend
+from .ir import Location, UnsupportedOperation
 from .launch import Library, PreparedKernel, packer
 
 # The CPU's keys among a kernel's per-device caches, without and with checks; GPUs have numbers.
@@ -184,6 +187,9 @@ def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) 
             compiled = kernel._do_compile(
                 key, signature, caches_key(), constexprs, options, attrs, warmup
             )
+        except CompilationError as error:
+            _refuse_recursion(kernel, error)
+            raise
         except CACHE_ERRORS as error:
             _let_go_of_unfinished_kernels(error)
             raise
@@ -209,6 +215,31 @@ def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) 
         RuntimeWarning, stacklevel=2,
     )  # fmt: skip
     return compiled
+
+
+def _refuse_recursion(kernel: JITFunction, error: CompilationError) -> None:
+    """Say so where Triton's front end stumbles over a function that calls itself.
+
+    It looks up what the function returns, in a table that knows only complete functions; or, where
+    a constant argument makes each call another variant, it compiles on until Python's stack ends.
+    """
+    innermost: Any = error
+    while isinstance(innermost.__cause__, CompilationError):
+        innermost = innermost.__cause__
+    reason = innermost.error_message or repr(innermost.__cause__)
+    if (missing := re.match(r"KeyError\('(?:.*\.)?(\w+?)__", reason)) is not None:
+        name = missing[1]
+    elif reason.startswith("RecursionError") and innermost.src:
+        name = innermost.src.partition("def ")[2].partition("(")[0]
+    else:
+        return
+    function = kernel.fn.__globals__.get(name)
+    location = None
+    if isinstance(function, JITFunction):
+        location = Location(function.fn.__code__.co_filename, function.starting_line_number)
+    raise UnsupportedOperation(
+        f"{name} calls itself, directly or through another function", location
+    ) from error
 
 
 def _let_go_of_unfinished_kernels(error: BaseException) -> None:

@@ -1,8 +1,8 @@
 """Triton IR text -> the text of a C file.
 
-The stages are `parser` (text to model), `schedule` (which operations share a loop nest) and
-`emit` (C). The file defines ``body``, the code of one program, and ends with the macro of
-``mt_launch.h`` that makes it a library with the entry point ``mt_entry``.
+The stages are `parser` (text to model), `rewrite` (fewer kinds of operations), `schedule` (which
+operations share a loop nest) and `emit` (C). The file defines ``body``, the code of one program,
+and ends with the macro of ``mt_launch.h`` that makes it a library, with the entry ``mt_entry``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from .emit import ctypes
 from .emit.branches import emit_function_body
 from .emit.emitter import Emitter
 from .instrument import Site, instrument
-from .ir import Function, Pointer, UnsupportedOperation, Value
+from .ir import Function, Pointer, Value
 from .parser import parse
+from .rewrite import rewrite
 from .schedule import Plan
 
 _PRELUDE = """\
@@ -54,11 +55,7 @@ def compile_to_c(ttir: str, check: bool = False) -> CSource:
 
     Raises `ir.UnsupportedOperation`, which names the operation and the kernel's file and line.
     """
-    functions = parse(ttir)
-    kernels = [function for function in functions if function.public]
-    if len(kernels) != 1 or len(functions) != 1:
-        raise UnsupportedOperation("a device function that was not inlined")
-    (kernel,) = kernels
+    kernel = rewrite(parse(ttir))
     sites = instrument(kernel) if check else []
     em = Emitter(kernel)
     lines = _body(em, kernel)
@@ -70,7 +67,10 @@ def compile_to_c(ttir: str, check: bool = False) -> CSource:
         lines.insert(0, f"if ({_same_tensors(em, kernel)}) return body_of_same_tensors(L);")
     functions.append(_function("", "body", lines))
     products = tuple(sorted(set().union(*(em.products for em in emitters))))
-    text = _file(kernel, functions, products, sites)
+    headers = set().union(*(em.headers for em in emitters))
+    if products:
+        headers.add("mt_gemm.h")
+    text = _file(kernel, functions, headers, sites)
     return CSource(text, kernel.name, tuple(em.plans), products)
 
 
@@ -104,12 +104,10 @@ def _function(qualifier: str, name: str, lines: list[str]) -> str:
     return f"static {qualifier}void {name}(mt_launch *L) {{\n{body}\n}}\n"
 
 
-def _file(
-    kernel: Function, functions: list[str], products: tuple[str, ...], sites: list[Site]
-) -> str:
+def _file(kernel: Function, functions: list[str], headers: set[str], sites: list[Site]) -> str:
     body = "\n".join(functions)
     where = f"/* {kernel.name}, {kernel.location} */\n" if kernel.location else ""
-    include = '#include "mt_gemm.h"\n' if products else ""
+    include = "".join(f'#include "{header}"\n' for header in sorted(headers))
     tables = checks.tables(sites, kernel.arguments)
     entry = "MT_CHECKED_ENTRY" if sites else "MT_ENTRY"
     return f"{where}{_PRELUDE}{include}{tables}\n{body}\n#define MT_PROGRAM_COST 0\n{entry}(body)\n"

@@ -259,6 +259,27 @@ def routed_cache_key(source: Any, backend: Any, options: Any, env_vars: Any) -> 
     return _triton["key"](source, backend, options, env_vars=env_vars)
 
 
+class _FilterOfTracebacks:
+    """Takes the place of `filter_traceback`, which calls itself through its global name for the
+    cause and again for the context of an error: here each error has its turn once. Otherwise a
+    recursive kernel, which has a long chain of causes, would keep it busy forever."""
+
+    def __init__(self, original: Callable):
+        self.original = original
+        self.seen: set[int] = set()
+
+    def __call__(self, error: BaseException) -> None:
+        if id(error) in self.seen:
+            return
+        first = not self.seen
+        self.seen.add(id(error))
+        try:
+            self.original(error)
+        finally:
+            if first:
+                self.seen = set()
+
+
 # ---- Switching on and off ------------------------------------------------------------------------
 
 # Triton's own functions, while ours are in their place.
@@ -285,13 +306,14 @@ def enable(check: bool | None = None) -> None:
         return
     _triton.update(
         run=JITFunction.run, tune=Autotuner.run, key=triton_compiler.get_cache_key,
-        do_bench=Autotuner.__dict__["do_bench"],
+        do_bench=Autotuner.__dict__["do_bench"], filter=triton_compiler.filter_traceback,
     )  # fmt: skip
     backends["cpu"] = Backend(CPUBackend, CPUDriver)
     JITFunction.run = routed_run
     Autotuner.run = routed_tuner_run
     Autotuner.do_bench = _BenchmarkOfDevice()
     triton_compiler.get_cache_key = routed_cache_key
+    triton_compiler.filter_traceback = _FilterOfTracebacks(triton_compiler.filter_traceback)
 
 
 def disable() -> None:
@@ -303,6 +325,7 @@ def disable() -> None:
     JITFunction.run, Autotuner.run = _triton["run"], _triton["tune"]
     Autotuner.do_bench = _triton["do_bench"]
     triton_compiler.get_cache_key = _triton["key"]
+    triton_compiler.filter_traceback = _triton["filter"]
     if isinstance(triton_driver._active, CPUDriver):
         triton_driver._active = None
     if isinstance(triton_driver._default, CPUDriver):

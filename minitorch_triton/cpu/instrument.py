@@ -19,8 +19,17 @@ _ACCESSES = {
     "tt.store": "MT_STORE",
     "tt.atomic_rmw": "MT_ATOMIC",
     "tt.atomic_cas": "MT_ATOMIC",
+    "tt.atomic_load": "MT_ATOMIC",
+    "tt.atomic_store": "MT_ATOMIC",
+    "tt.atomic_poll": "MT_ATOMIC",
 }
-_MASKS = {"tt.load": 1, "tt.store": 2, "tt.atomic_rmw": 2}
+_MASKS = {
+    "tt.load": 1,
+    "tt.store": 2,
+    "tt.atomic_rmw": 2,
+    "tt.atomic_load": 1,
+    "tt.atomic_store": 2,
+}
 
 
 @dataclass(frozen=True)

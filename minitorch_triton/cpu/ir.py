@@ -1,7 +1,7 @@
 """Data model of Triton IR: types, values, operations, blocks, functions.
 
-The model keeps what the text of a module says and nothing else; every later stage reads it and
-none writes to it.
+The model keeps what the text of a module says and nothing else. `rewrite` replaces a few operations
+by simpler ones; every later stage reads the model and none writes to it.
 """
 
 from __future__ import annotations

@@ -208,9 +208,11 @@ class _Parser:
             if self.accept(":"):
                 self.type()
             return value
-        if self.at("[") or self.at("{") or self.at("#") or self.at("<"):
-            self.accept("#")
-            return self.balanced() if not self.match(_WORD) else None
+        if self.accept("#"):  # an attribute of a dialect, such as a load's cache policy
+            word = self.need(_WORD, "an attribute")[0]
+            return word + (self.balanced() if self.at("<") else "")
+        if self.at("[") or self.at("{") or self.at("<"):
+            return self.balanced()
         if found := self.match(_STRING):
             return found[1]
         if found := self.match(_NUMBER):
@@ -317,6 +319,7 @@ class _Parser:
             "scf.for": self.for_,
             "scf.if": self.if_,
             "scf.while": self.while_,
+            "tt.dot_scaled": self.dot_scaled,
         }
         result_types = special.get(name, self.generic)(op)
         op.location = self.location()
@@ -418,6 +421,16 @@ class _Parser:
             return self.balanced()[1:-1]
         found = self.match(_NUMBER) or self.need(_WORD, "a constant")
         return found[0]
+
+    def dot_scaled(self, op: Op) -> list[Type]:
+        """``%a scale %sa, %b scale %sb, %c lhs = e4m3 rhs = bf16``; a scale may be left out."""
+        for side in ("lhs", "rhs"):
+            op.operands.append(self.use())
+            op.attributes[f"{side}_scaled"] = self.accept("scale")
+            if op.attributes[f"{side}_scaled"]:
+                op.operands.append(self.use())
+            self.expect(",")
+        return self.generic(op)
 
     def for_(self, op: Op) -> list[Type]:
         self.scopes.append({})

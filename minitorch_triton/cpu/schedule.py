@@ -169,7 +169,7 @@ class _Planner:
         # Where each block in memory is produced: its group, stage and the index it is stored at.
         self.produced: dict[Value, tuple[Group | None, Stage | None, Index | None]] = {}
         self.row_only: dict[Value, bool] = {}
-        self.first_use: dict[Value, object] = {}
+        self.first_use: dict[Value, tuple[object, Index]] = {}
         self.costs: dict[Value, int] = {}
 
     def run(self) -> Plan:
@@ -294,6 +294,12 @@ class _Planner:
         if value not in self.keep and analysis.is_lazy(value):
             self.missing.add(value)
 
+    def require_dear(self, values: list[Value]) -> None:
+        """Keeps blocks that cost more than reading them back."""
+        for value in values:
+            if value.op in self.position and self.cost(value) > RECOMPUTE_COST:
+                self.require(value)
+
     # Placing a task
 
     def close(self) -> None:
@@ -379,7 +385,7 @@ class _Planner:
         loads = []
         while pending:
             value, index = pending.pop()
-            if (value, index) in seen:
+            if (value, index) in seen or value in self.missing:
                 continue
             seen.add((value, index))
             if value in self.produced:
@@ -441,6 +447,8 @@ class _Planner:
         op = value.op
         if op is None or not isinstance(value.type, Tensor) or not analysis.is_lazy(value):
             return []
+        if op.name == "mt.swap":
+            self.require_dear(op.operands)  # two elements of each are used
         if is_view(op):
             source = source_index(op, index, extents)
             divided = any("/" in symbol for position in source for symbol in position.symbols)
@@ -477,7 +485,7 @@ class _Planner:
             seen.add((value, index))
             if value in self.memory or value in self.produced:
                 task.reads.add(value)
-            if value in self.memory:
+            if value in self.memory or value in self.missing:
                 continue
             if value in self.produced:
                 if self.produced[value][0] is not group or group is None:
@@ -513,8 +521,8 @@ class _Planner:
             stage = group  # computed once per row, for all stages
         if variables - used and "j" in used:
             return True
-        first = self.first_use.setdefault(value, stage)
-        return first is not stage
+        use = (stage, index)
+        return self.first_use.setdefault(value, use) != use
 
     def cost(self, value: Value) -> int:
         """Cost of one element, all operands that are not in memory included (each once)."""

@@ -78,6 +78,13 @@ def _reshape(op: Op, index: Index, extents: Extents) -> Index:
     return unflatten(position, source, extents)
 
 
+@view("mt.swap")
+def _swap(op: Op, index: Index, extents: Extents) -> Index:
+    """The other one of the two elements along an axis."""
+    axis = op.attributes["axis"]
+    return (*index[:axis], Poly.constant(1) - index[axis], *index[axis + 1 :])
+
+
 @view("tt.reduce")
 def _reduce_of_one(op: Op, index: Index, extents: Extents) -> Index:
     """A reduction over an axis of one element."""

@@ -278,3 +278,25 @@ def test_several_reductions_in_one_loop(n):
     s = x.double().sum()
     expected = [s + columns, 2 * s + columns, y.sum() + columns, s + x.argmax()]
     torch.testing.assert_close(out, torch.stack(expected), rtol=1e-6, atol=1e-5)
+
+
+@triton.jit
+def hadamard_kernel(x, out, N: tl.constexpr, LOG: tl.constexpr):
+    """Each step splits the elements into pairs, and keeps a block of which it reads two elements
+    at fixed places of a row."""
+    v = tl.load(x + tl.arange(0, N))
+    for step in tl.static_range(LOG):
+        pairs = tl.permute(tl.reshape(v, (N // 2 ** (step + 1), 2, 2**step)), (0, 2, 1))
+        a, b = tl.split(pairs)
+        v = tl.reshape(tl.permute(tl.join(a + b, a - b), (0, 2, 1)), (N,))
+    tl.store(out + tl.arange(0, N), v)
+
+
+def test_fast_hadamard_transform():
+    x = torch.randint(-8, 8, (16,)).float()
+    out = torch.zeros(16)
+    hadamard_kernel[(1,)](x, out, 16, 4)
+    matrix = torch.ones(1, 1)
+    for _ in range(4):
+        matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
+    assert torch.equal(out, matrix @ x)

@@ -221,3 +221,44 @@ def test_a_scalar_that_a_while_computes():
     out = torch.zeros(1)
     even_above[(1,)](out, 7)
     assert out.item() == 12
+
+
+@triton.jit
+def sign_of_difference(a, b):
+    if a < b:
+        return -1
+    elif a == b:
+        return 0
+    return 1
+
+
+@triton.jit
+def divide(a, b):
+    return a // b, a % b
+
+
+@triton.jit
+def crosswise(a0, a1, b0, b1):
+    return a0 + b1, a1 - b0
+
+
+@triton.jit
+def mapped(x, y, out):
+    i = tl.arange(0, 16)
+    a, b = tl.load(x + i), tl.load(y + i)
+    tl.store(out + i, tl.map_elementwise(sign_of_difference, a, b))
+    quotient, remainder = tl.map_elementwise(divide, a, b)
+    tl.store(out + 16 + i, quotient)
+    tl.store(out + 32 + i, remainder)
+    (crossed,) = tl.map_elementwise(crosswise, a, b, pack=2)
+    tl.store(out + 48 + i, crossed)
+
+
+def test_functions_of_single_elements():
+    x = torch.randint(0, 5, (16,), dtype=torch.int32)
+    y = torch.randint(1, 5, (16,), dtype=torch.int32)
+    out = torch.zeros(4, 16, dtype=torch.int32)
+    mapped[(1,)](x, y, out)
+    a, b = x.view(8, 2), y.view(8, 2)
+    crossed = torch.stack([a[:, 0] + b[:, 1], a[:, 1] - b[:, 0]], 1).flatten()
+    assert torch.equal(out, torch.stack([torch.sign(x - y), x // y, x % y, crossed]))

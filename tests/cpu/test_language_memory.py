@@ -295,3 +295,25 @@ def test_masks_of_rows_and_columns_in_any_combination(kind):
     load_where[(1,)](x, out, 3, 13, KIND=kind, M=4, N=16)
     i, j = torch.arange(4)[:, None], torch.arange(16)[None, :]
     assert torch.equal(out, torch.where(MASKS[kind](i < 3, j < 13, j > 2), x, 0.0))
+
+
+@triton.jit
+def message_kernel(box, out):
+    """The first program leaves a message for the second; both wait for a third that never is."""
+    i = tl.arange(0, 8)
+    if tl.program_id(0) == 0:
+        tl.atomic_store(box + 1 + i, i * i, mask=i < 5)
+        tl.atomic_store(box, 7)
+        tl.store(out, tl.atomic_poll(box + 9, 1, timeout_ns=1000).to(tl.int32))
+    else:
+        arrived = tl.atomic_poll(box, 7)
+        tl.store(out + 1, arrived.to(tl.int32) + tl.atomic_load(box))
+        tl.store(out + 2 + i, tl.atomic_load(box + 1 + i, mask=i < 5))
+
+
+@pytest.mark.skipif(not hasattr(tl, "atomic_poll"), reason="Triton 3.6 has no atomic loads")
+def test_atomic_loads_stores_and_waiting():
+    box, out = torch.zeros(10, dtype=torch.int32), torch.full((10,), -1, dtype=torch.int32)
+    message_kernel[(2,)](box, out)
+    assert box.tolist() == [7, 0, 1, 4, 9, 16, 0, 0, 0, 0]
+    assert out[:7].tolist() == [0, 8, 0, 1, 4, 9, 16]

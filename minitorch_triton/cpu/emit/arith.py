@@ -6,7 +6,6 @@ The C functions are those of ``mt_types.h`` and ``mt_math.h``; their names follo
 from __future__ import annotations
 
 import math
-import re
 import struct
 from typing import TYPE_CHECKING
 
@@ -230,65 +229,6 @@ def _bit_operation(em: Emitter, op: Op, index: Index, name: str) -> str:
 def clampf(em: Emitter, op: Op, index: Index) -> str:
     nan = op.attributes.get("propagateNan", "none")
     return function_call(em, op, index, f"clampf_{nan}")
-
-
-_LIBDEVICE = re.compile(r"__nv_(?:fast_)?(\w+?)(f?)$")
-_LIBDEVICE_OTHER = {
-    "fmax": "maxnumf",
-    "fmin": "minnumf",
-    "fabs": "absf",
-    "fmod": "remf",
-    "fsqrt_rn": "sqrt",
-    "dsqrt_rn": "sqrt",
-    "isnand": "isnan",
-    "isinfd": "isinf",
-    "isfinited": "isfinite",
-    "finite": "isfinite",
-    "signbitd": "signbit",
-}
-
-
-# Those that mt_math.h has, under the name that is left of libdevice's: for both float types, and
-# for float32 alone.
-_LIBDEVICE_FLOATS = frozenset(
-    {
-        *("absf", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt"),
-        *("ceil", "copysign", "cos", "cosh", "erf", "erfc", "exp", "exp10", "exp2"),
-        *("expm1", "fdim", "floor", "fma", "hypot", "ilogb", "isfinite", "isinf", "isnan"),
-        *("j0", "j1", "ldexp", "lgamma", "llrint", "llround", "log", "log10", "log1p"),
-        *(
-            "log2",
-            "logb",
-            "maxnumf",
-            "minnumf",
-            "nearbyint",
-            "nextafter",
-            "pow",
-            "powi",
-            "remainder",
-        ),
-        *("remf", "rint", "round", "rsqrt", "scalbn", "signbit", "sin", "sinh", "sqrt"),
-        *("tan", "tanh", "tgamma", "trunc", "y0", "y1"),
-    }
-)
-_LIBDEVICE_FLOAT32 = frozenset({"cospi", "sinpi", "saturate"})
-
-
-@lowers("tt.extern_elementwise")
-def extern_elementwise(em: Emitter, op: Op, index: Index) -> str:
-    """A function of CUDA's libdevice; the C function has its name, and the type as suffix."""
-    symbol = str(op.attributes["symbol"])
-    found = _LIBDEVICE.match(symbol)
-    if not found:
-        raise em.unsupported(op, f"the external function {symbol}")
-    element = op.operands[0].element
-    name = found[1] if found[2] and element.bits == 32 else found[1] + found[2]
-    name = _LIBDEVICE_OTHER.get(name, name)
-    known = name in _LIBDEVICE_FLOATS or (name in _LIBDEVICE_FLOAT32 and element.bits == 32)
-    if not (known and element.is_float):
-        raise em.unsupported(op, f"libdevice's {symbol}")
-    arguments = ", ".join(em.operands(op, index))
-    return f"mt_{name}_{ctypes.suffix(element)}({arguments})"
 
 
 @lowers("arith.cmpi")

@@ -1,4 +1,5 @@
-"""Functions of several basic blocks, which is what a `return` inside an `if` becomes.
+"""Functions of several basic blocks, which is what a `return` inside an `if` becomes, and calls
+of such functions.
 
 Every block is written inside the C block of its immediate dominator, after a label; so whatever
 it may use is in scope, and branches are `goto`.
@@ -6,6 +7,8 @@ it may use is in scope, and branches are `goto`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..ir import Block, Op, Tensor, Value
@@ -14,6 +17,16 @@ from .registry import executes
 
 if TYPE_CHECKING:
     from .emitter import Emitter
+
+
+@dataclass(frozen=True)
+class Body:
+    """The function being emitted: its basic blocks and their labels in C, by their labels, what
+    gets the values that it returns, and the label after it; none if it is the kernel."""
+
+    blocks: dict[str, tuple[str, Block]]
+    results: Sequence[Value] = ()
+    end: str = ""
 
 
 def immediate_dominators(blocks: list[Block]) -> dict[Block, Block | None]:
@@ -38,8 +51,12 @@ def immediate_dominators(blocks: list[Block]) -> dict[Block, Block | None]:
     }
 
 
-def emit_function_body(em: Emitter, blocks: list[Block]) -> None:
-    em.blocks = {block.label: block for block in blocks}
+def emit_function_body(
+    em: Emitter, blocks: list[Block], results: Sequence[Value] = (), end: str = ""
+) -> None:
+    """``results`` get what the function returns; control goes on at the label ``end``."""
+    enclosing = em.body
+    em.body = Body({b.label: (em.fresh(f"block_{b.label}"), b) for b in blocks}, results, end)
     for block in blocks[1:]:
         for argument in block.arguments:
             if isinstance(argument.type, Tensor):
@@ -48,15 +65,21 @@ def emit_function_body(em: Emitter, blocks: list[Block]) -> None:
                 declare(em, argument)
     parents = immediate_dominators(blocks) if len(blocks) > 1 else {blocks[0]: None}
     emit_tree(em, blocks[0], parents)
+    em.body = enclosing
 
 
 def emit_tree(em: Emitter, block: Block, parents: dict[Block, Block | None]) -> None:
     """A block, then those that it dominates."""
     assigned: dict[Value, list[Value]] = {}
+    pairs: list[tuple[Value, Value]] = []
     for label, values in block.terminator.attributes.get("successors", ()):
-        for value, argument in zip(values, em.blocks[label].arguments, strict=True):
-            if isinstance(value.type, Tensor):
-                assigned.setdefault(value, []).append(argument)
+        _, target = em.body.blocks[label]
+        pairs.extend(zip(values, target.arguments, strict=True))
+    if block.terminator.name == "tt.return":
+        pairs.extend(zip(block.terminator.operands, em.body.results, strict=True))
+    for value, target in pairs:
+        if isinstance(value.type, Tensor):
+            assigned.setdefault(value, []).append(target)
     em.emit_block(block, assigned)
     for child in [b for b, parent in parents.items() if parent is block]:
         em.push()
@@ -64,19 +87,24 @@ def emit_tree(em: Emitter, block: Block, parents: dict[Block, Block | None]) -> 
         emit_tree(em, child, parents)
         em.floor = enclosing
         lines = em.pop()
-        em.block(f"block_{child.label}:", lines)
+        em.block(f"{em.body.blocks[child.label][0]}:", lines)
 
 
 def jump(em: Emitter, successor: tuple[str, list[Value]]) -> None:
     label, values = successor
-    arguments = em.blocks[label].arguments
+    name, block = em.body.blocks[label]
+    deliver(em, values, block.arguments)
+    em.line(f"goto {name};")
+
+
+def deliver(em: Emitter, values: list[Value], targets: Sequence[Value]) -> None:
+    """Assigns scalars to the variables declared for ``targets``."""
     pairs = [
-        (value, em.scalars[argument])
-        for value, argument in zip(values, arguments, strict=True)
+        (value, em.scalars[target])
+        for value, target in zip(values, targets, strict=True)
         if not isinstance(value.type, Tensor)
     ]
     assign_scalars(em, [v for v, _ in pairs], [n for _, n in pairs])
-    em.line(f"goto block_{label};")
 
 
 @executes("cf.br")
@@ -98,5 +126,21 @@ def conditional_branch(em: Emitter, op: Op) -> None:
 
 @executes("tt.return")
 def return_(em: Emitter, op: Op) -> None:
-    if len(em.blocks) > 1:
+    deliver(em, op.operands, em.body.results)
+    if em.body.end:
+        em.line(f"goto {em.body.end};")
+    elif len(em.body.blocks) > 1:
         em.line("return;")
+
+
+@executes("tt.call")
+def call(em: Emitter, op: Op) -> None:
+    """A function with several blocks, written in the place of its call."""
+    scalars = [result for result in op.results if not isinstance(result.type, Tensor)]
+    for result in scalars:
+        declare(em, result)
+    end = em.fresh("end_of_call")
+    em.push()
+    emit_function_body(em, op.regions[0], op.results, end)
+    em.block("", em.pop())
+    em.line(f"{end}: ;")

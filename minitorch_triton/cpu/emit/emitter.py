@@ -10,15 +10,19 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .. import analysis
 from ..ir import Block, Element, Function, Op, Pointer, Scalar, Tensor, UnsupportedOperation, Value
 from ..poly import Poly, literal
 from ..schedule import Apart, Group, Plan, ScalarStep, WholeStep, plan_block
-from ..views import ZERO, Index, flatten, is_view, source_index
+from ..views import VIEWS, ZERO, Index, flatten, is_view, source_index
 from . import ctypes
 from .loops import emit_group
 from .registry import ELEMENTS, STATEMENTS
+
+if TYPE_CHECKING:
+    from .branches import Body
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _LARGEST_INDEX_FACTOR = 1 << 20
@@ -84,12 +88,13 @@ class Emitter:
         self.current = function.blocks[0]
         self.block_depth = 0
         self.floor = 0  # no expression is computed further out than this frame
-        self.blocks: dict[str, Block] = {}  # basic blocks of the function, by label
+        self.body: Body | None = None  # the function being emitted
         self.on_terminator: list = []
         self.row_only: set[Value] = set()  # kept blocks that one group alone reads
         self.plans: list[Plan] = []  # of every block, in the order of emission
         self.scratch: list[tuple[str, str, int]] = []
         self.products: set[str] = set()  # kinds of products, as mt_gemm.h names them
+        self.headers: set[str] = set()  # further ones that the code needs
 
     # Frames and names
 
@@ -185,7 +190,7 @@ class Emitter:
                 return frame.memo[key]
         hint = value.name
         if value in self.arrays:
-            text, least = self.read(value, index), self.block_depth
+            text, least = self.read(value, index), self.read_depth(value, index)
         elif isinstance(value.element, Pointer):
             address = self.address(value, index)
             text, least = self.pointer_text(address), 0
@@ -232,6 +237,11 @@ class Emitter:
     def read(self, value: Value, index: Index) -> str:
         array = self.arrays[value]
         return ctypes.from_memory(array.element, self.place(array, index))
+
+    def read_depth(self, value: Value, index: Index) -> int:
+        """The outermost frame in which an element of a block in memory can be read: of a block of
+        which only the row at hand exists, that of the loop over rows."""
+        return max(self.block_depth, self.depth_of(*index[: self.arrays[value].rows_dropped]))
 
     def reshaped(self, value: Value, index: Index) -> str:
         """An element of a block in memory that is seen under another shape."""
@@ -362,7 +372,8 @@ class Emitter:
             return Address(self.scalars[value], ZERO, pointee)
         if value in self.arrays:
             type_ = ctypes.variable_type(value.element)
-            name = self.local(value.name, type_, self.read(value, index), self.block_depth)
+            least = self.read_depth(value, index)
+            name = self.local(value.name, type_, self.read(value, index), least)
             return Address(name, ZERO, pointee)
         if value in self.advances:
             initial = self.address(self.carried[value], index)
@@ -476,6 +487,8 @@ class Emitter:
         enclosing, self.block_depth = (self.block_depth, self.current), self.depth
         self.current = block
         for op in block.ops:
+            if op.name not in _KNOWN and op.name not in ELEMENTS and op.name not in STATEMENTS:
+                raise self.unsupported(op)
             self.homes[op] = self.depth
         arguments = self.function.arguments
         memory = set(self.arrays)
@@ -556,6 +569,9 @@ def _is_symbol(poly: Poly) -> bool:
     return len(poly.terms) == 1 and poly.terms[0][1] == 1 and len(poly.terms[0][0]) == 1
 
 
+# Operations that need no entry in the registry: addresses, which `Emitter.address` takes apart,
+# views, and what has no meaning for a single thread.
+_KNOWN = {"tt.addptr", *VIEWS, "gpu.barrier", "ttg.barrier", "llvm.intr.assume"}
 _LITERAL = re.compile(r"true|false|-?\d+(\.\d*)?(e[+-]?\d+)?f?|-?INFINITY|NAN")
 _ORDER = {"slt": (False, 0), "sle": (False, 1), "sgt": (True, 0), "sge": (True, 1)}
 # C keywords, the loop variables and other names of emitted code, and C functions.

@@ -164,6 +164,18 @@ MT_FN float mt_f8e5m2fnuz_to_f32(uint8_t h) {
     return h == 0x80 ? __builtin_nanf("") : finite;
 }
 
+/* The 4-bit float and the power of two of the microscaling formats. */
+MT_FN float mt_e2m1_to_f32(uint8_t h) {
+    const uint32_t exponent = (h >> 1) & 3, half = h & 1;
+    const uint32_t normal = ((exponent + 126) << 23) | (half << 22);
+    const uint32_t magnitude = exponent ? normal : (half ? 0x3f000000 : 0);
+    return mt_bits_f32(magnitude | ((uint32_t)(h & 8) << 28));
+}
+MT_FN float mt_e8m0_to_f32(uint8_t h) {
+    const uint32_t bits = h == 0 ? 0x00400000 : (uint32_t)h << 23;
+    return mt_bits_f32(h == 255 ? 0x7fc00000 : bits);
+}
+
 MT_FN double mt_f32_to_f64(float x) { return x; }
 MT_FN float mt_f64_to_f32(double x) { return (float)x; }
 

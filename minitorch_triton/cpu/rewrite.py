@@ -1,0 +1,354 @@
+"""Operations replaced by simpler ones, before planning starts.
+
+- A call is replaced by the body of the function: Triton inlines only what has a single block and
+  is not marked ``noinline``.
+- `tl.sort` and `tl.topk` become the operation ``mt.sort``; Triton's are sorting networks, which
+  suit a GPU and are so much code that compiling it takes long.
+- A product of blocks in 8-bit or scaled formats becomes a product of float32 blocks.
+- `tl.map_elementwise` becomes its function's operations on whole blocks, branches selections.
+- ``x ^ xor_sum(x)`` over an axis of two elements, with which `tl.flip` exchanges the two,
+  becomes the view ``mt.swap``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from .ir import Block, Function, Op, Scalar, Tensor, Type, UnsupportedOperation, Value
+
+F32 = Scalar("f32")
+
+# Mangled name of the function behind tl.sort and tl.topk: the type of its block first, whether it
+# sorts in descending order last. `keep_sorts_apart` in the backend sees to it that it is called.
+SORT_FUNCTION = "triton.language.standard.sort_impl__"
+_SORT = re.compile(re.escape(SORT_FUNCTION) + r"(u?).*c(?:constexpr_)?(True|False|\d+)_?$")
+
+
+def rewrite(functions: list[Function]) -> Function:
+    """The kernel of a module, without calls and with the replacements above made in it."""
+    by_name = {function.name: function for function in functions}
+    kernels = [function for function in functions if function.public]
+    if len(kernels) != 1:
+        raise UnsupportedOperation(f"a module of {len(kernels)} kernels")
+    (kernel,) = kernels
+    for block in kernel.blocks:
+        _inline_calls(block, by_name, (kernel.name,))
+    for block in _blocks(kernel.blocks):
+        for op in list(block.ops):
+            if op.name == "tt.dot" and op.operands[0].element.name.startswith("f8"):
+                _Replacement(block, op).widen_product()
+            elif op.name == "tt.dot_scaled":
+                _Replacement(block, op).scaled_product()
+            elif op.name == "tt.map_elementwise":
+                _Mapping(block, op).run()
+            elif op.name == "arith.xori":
+                _exchange(block, op)
+    return kernel
+
+
+def _blocks(blocks: list[Block]) -> Iterator[Block]:
+    """Blocks and all those inside their operations."""
+    for block in blocks:
+        yield block
+        for op in block.ops:
+            for region in op.regions:
+                yield from _blocks(region)
+
+
+# ---- Calls ---------------------------------------------------------------------------------------
+
+
+def _inline_calls(block: Block, functions: dict[str, Function], callers: tuple[str, ...]) -> None:
+    for op in list(block.ops):
+        for region in op.regions:
+            for nested in region:
+                _inline_calls(nested, functions, callers)
+        if op.name == "tt.call" and (sort := _SORT.match(op.attributes["symbol"])):
+            op.name = "mt.sort"
+            op.attributes = {
+                "unsigned": sort[1] == "u",
+                "descending": sort[2] not in ("0", "False"),
+            }
+        elif op.name == "tt.call":
+            name = op.attributes["symbol"]
+            if name in callers:
+                raise UnsupportedOperation(f"{name} calls itself", op.location)
+            blocks = _instantiate(functions[name], op.operands)
+            for inner in blocks:
+                _inline_calls(inner, functions, (*callers, name))
+            _place_body(block, op, blocks)
+
+
+def _place_body(block: Block, call: Op, blocks: list[Block]) -> None:
+    """Puts a function's body in the place of a call: among the caller's operations if it is a
+    single block, else as the region of the call."""
+    for operand in call.operands:
+        operand.uses.remove(call)
+    call.operands = []
+    if len(blocks) > 1:
+        call.regions = [blocks]
+        return
+    (body,) = blocks
+    returned = body.ops.pop()
+    for result, value in zip(call.results, returned.operands, strict=True):
+        value.uses.remove(returned)
+        _replace_uses(result, value)
+    place = block.ops.index(call)
+    block.ops[place : place + 1] = body.ops
+
+
+def _instantiate(function: Function, operands: list[Value]) -> list[Block]:
+    """A copy of a function's blocks, with the operands of a call for its arguments."""
+    values = dict(zip(function.arguments, operands, strict=True))
+    return _copy_blocks(function.blocks, values)
+
+
+def _copy_blocks(blocks: list[Block], values: dict[Value, Value]) -> list[Block]:
+    copies = []
+    for block in blocks:
+        arguments = [Value(argument.name, argument.type) for argument in block.arguments]
+        values.update(zip(block.arguments, arguments, strict=True))
+        copies.append(Block(block.label, arguments))
+    for block, copy in zip(blocks, copies, strict=True):
+        copy.ops = [_copy_op(op, values) for op in block.ops]
+    return copies
+
+
+def _copy_op(op: Op, values: dict[Value, Value]) -> Op:
+    operands = [values[operand] for operand in op.operands]
+    attributes = dict(op.attributes)
+    if "successors" in attributes:
+        attributes["successors"] = [
+            (label, [values[value] for value in passed])
+            for label, passed in op.attributes["successors"]
+        ]
+    copy = Op(op.name, operands, [], attributes, op.words, [], op.location)
+    for operand in operands:
+        operand.uses.append(copy)
+    copy.results = [Value(result.name, result.type, copy) for result in op.results]
+    copy.regions = [_copy_blocks(region, values) for region in op.regions]
+    values.update(zip(op.results, copy.results, strict=True))
+    return copy
+
+
+def _replace_uses(old: Value, new: Value) -> None:
+    for use in old.uses:
+        use.operands = [new if operand is old else operand for operand in use.operands]
+        if "successors" in use.attributes:
+            use.attributes["successors"] = [
+                (label, [new if value is old else value for value in passed])
+                for label, passed in use.attributes["successors"]
+            ]
+    new.uses += old.uses
+    old.uses = []
+
+
+# ---- Products ------------------------------------------------------------------------------------
+
+
+class _Replacement:
+    """Puts operations before one of a block, and changes that one."""
+
+    def __init__(self, block: Block, op: Op):
+        self.block = block
+        self.op = op
+
+    def new(self, name: str, operands: list[Value], type_: Type, **attributes) -> Value:
+        op = Op(name, operands, [], attributes, [], [], self.op.location)
+        op.results = [Value(self.op.result.name, type_, op)]
+        for operand in operands:
+            operand.uses.append(op)
+        self.block.ops.insert(self.block.ops.index(self.op), op)
+        return op.result
+
+    def become(self, name: str, operands: list[Value]) -> None:
+        """Makes another operation, with other operands, of the one to replace."""
+        for operand in self.op.operands:
+            operand.uses.remove(self.op)
+        for operand in operands:
+            operand.uses.append(self.op)
+        self.op.name, self.op.operands = name, operands
+
+    def elementwise(self, name: str, value: Value, element: Scalar = F32) -> Value:
+        return self.new(name, [value], Tensor(value.shape, element))
+
+    def widen_product(self) -> None:
+        """A product of 8-bit floats, every one of which float32 holds exactly."""
+        a, b, accumulator = self.op.operands
+        self.become("tt.dot", [self.widened(a), self.widened(b), accumulator])
+
+    def widened(self, value: Value) -> Value:
+        narrow = value.element.is_float and value.element.bits < 32
+        return self.elementwise("tt.fp_to_fp", value) if narrow else value
+
+    def scaled_product(self) -> None:
+        """A product of blocks in microscaling formats: groups of elements along K share a scale.
+
+        Source: OCP Microscaling Formats (MX) Specification 1.0, sections 5 and 6.
+        """
+        attributes, operands = self.op.attributes, iter(self.op.operands)
+        a, a_scale = next(operands), next(operands) if attributes["lhs_scaled"] else None
+        b, b_scale = next(operands), next(operands) if attributes["rhs_scaled"] else None
+        accumulator = next(operands)
+        a = self.unpacked(a, attributes["lhs"], axis=1 if attributes.get("lhs_k_pack", True) else 0)
+        b = self.unpacked(b, attributes["rhs"], axis=0 if attributes.get("rhs_k_pack", True) else 1)
+        if a_scale is not None:
+            a = self.new("arith.mulf", [a, self.scales(a_scale, a.shape)], a.type)
+        if b_scale is not None:
+            scales = self.scales(b_scale, b.shape[::-1])
+            scales = self.new("tt.trans", [scales], b.type, order=[1, 0])
+            b = self.new("arith.mulf", [b, scales], b.type)
+        self.become("tt.dot", [a, b, accumulator])
+
+    def unpacked(self, value: Value, kind: str, axis: int) -> Value:
+        """A matrix as float32; 4-bit numbers are packed in pairs along ``axis``, low bits first."""
+        if kind != "e2m1":
+            return self.widened(value)
+        rows, columns = value.shape
+        low, high = (self.elementwise(f"mt.e2m1_{half}", value) for half in ("low", "high"))
+        pairs = self.new("tt.join", [low, high], Tensor((rows, columns, 2), F32))
+        if axis == 1:
+            return self.new("tt.reshape", [pairs], Tensor((rows, 2 * columns), F32))
+        pairs = self.new("tt.trans", [pairs], Tensor((rows, 2, columns), F32), order=[0, 2, 1])
+        return self.new("tt.reshape", [pairs], Tensor((2 * rows, columns), F32))
+
+    def scales(self, value: Value, shape: tuple[int, ...]) -> Value:
+        """A scale for each element; the given ones are powers of two, or 8-bit floats."""
+        name = "tt.fp_to_fp" if value.element.is_float else "mt.e8m0_to_f32"
+        scales = self.elementwise(name, value)
+        rows, groups = value.shape
+        size = shape[1] // groups
+        scales = self.new("tt.expand_dims", [scales], Tensor((rows, groups, 1), F32), axis=2)
+        scales = self.new("tt.broadcast", [scales], Tensor((rows, groups, size), F32))
+        return self.new("tt.reshape", [scales], Tensor(shape, F32))
+
+
+# ---- Functions of elements -----------------------------------------------------------------------
+
+_MAPPED = ("arith.", "math.", "tt.extern_elementwise", "tt.bitcast", "tt.fp_to_fp", "tt.mulhiui")
+
+
+class _Mapping(_Replacement):
+    """`tl.map_elementwise`: a function of single numbers, applied to blocks; with ``pack``, to so
+    many neighbours at a time."""
+
+    def run(self) -> None:
+        op, pack = self.op, self.op.attributes["pack"]
+        blocks = op.regions[0]
+        self.by_label = {block.label: block for block in blocks}
+        self.values: dict[Value, Value] = {}
+        parts = [part for operand in op.operands for part in self.split(operand, pack)]
+        self.shape = parts[0].shape
+        self.values.update(zip(blocks[0].arguments, parts, strict=True))
+        returned = self.evaluate(blocks[0])
+        for number, result in enumerate(op.results):
+            joined = self.join(returned[number * pack : (number + 1) * pack], result.type)
+            _replace_uses(result, joined)
+        for operand in op.operands:
+            operand.uses.remove(op)
+        self.block.ops.remove(op)
+
+    def split(self, value: Value, count: int) -> list[Value]:
+        """Every ``count``-th element of a block, for each of the starts."""
+        if count == 1:
+            return [value]
+        *rows, last = value.shape
+        half = Tensor((*rows, last // 2), value.element)
+        pairs = self.new("tt.reshape", [value], Tensor((*half.shape, 2), value.element))
+        even = self.new("tt.split", [pairs], half)
+        odd = Value(even.name, half, even.op)
+        even.op.results.append(odd)
+        halves = (self.split(part, count // 2) for part in (even, odd))
+        return [part for pair in zip(*halves, strict=True) for part in pair]
+
+    def join(self, parts: list[Value], type_: Type) -> Value:
+        """The block of which ``parts`` are every so-many-th elements."""
+        if len(parts) == 1:
+            return parts[0]
+        *rows, last = type_.shape
+        half = Tensor((*rows, last // 2), type_.element)
+        even, odd = (self.join(parts[start::2], half) for start in range(2))
+        pairs = self.new("tt.join", [even, odd], Tensor((*half.shape, 2), type_.element))
+        return self.new("tt.reshape", [pairs], type_)
+
+    def at(self, value: Value) -> Value:
+        """The block that holds a number of the function for each element."""
+        if value not in self.values:
+            block = Tensor(self.shape, value.element)
+            self.values[value] = self.new("tt.splat", [value], block)
+        return self.values[value]
+
+    def evaluate(self, block: Block) -> list[Value]:
+        """What the function returns, from one of its blocks on."""
+        for op in block.ops[:-1]:
+            if op.regions or not op.name.startswith(_MAPPED):
+                raise UnsupportedOperation(f"{op.name} in tl.map_elementwise", op.location)
+            self.evaluate_op(op)
+        end = block.terminator
+        if end.name == "tt.map_elementwise.return":
+            return [self.at(value) for value in end.operands]
+        ways = []
+        for label, passed in end.attributes["successors"]:
+            target = self.by_label[label]
+            given = [self.at(value) for value in passed]
+            self.values.update(zip(target.arguments, given, strict=True))
+            ways.append(self.evaluate(target))
+        if len(ways) == 1:
+            return ways[0]
+        condition = self.at(end.operands[0])
+        return [
+            yes if yes is no else self.new("arith.select", [condition, yes, no], yes.type)
+            for yes, no in zip(*ways, strict=True)
+        ]
+
+    def evaluate_op(self, op: Op) -> None:
+        operands = [self.at(operand) for operand in op.operands]
+        types = [Tensor(self.shape, result.element) for result in op.results]
+        first = self.new(op.name, operands, types[0], **op.attributes)
+        first.op.words = op.words
+        first.op.results += [Value(first.name, type_, first.op) for type_ in types[1:]]
+        self.values.update(zip(op.results, first.op.results, strict=True))
+
+
+# ---- Exchanges -----------------------------------------------------------------------------------
+
+
+def _exchange(block: Block, op: Op) -> None:
+    """``x ^ (x0 ^ x1)`` along an axis of two elements is the other one of the two."""
+    for source, sum_ in (op.operands, op.operands[::-1]):
+        axis = _axis_of_xor_sum(sum_, source)
+        if axis is not None and source.shape[axis] == 2:
+            _Replacement(block, op).become("mt.swap", [source])
+            op.attributes["axis"] = axis
+            _remove_unused(block, sum_)
+            return
+
+
+def _remove_unused(block: Block, value: Value) -> None:
+    """Removes what computes a value that nothing uses any more."""
+    op = value.op
+    if value.uses or op not in block.ops:
+        return
+    block.ops.remove(op)
+    for operand in op.operands:
+        operand.uses.remove(op)
+        if operand.op is not None and operand.op.name in ("tt.expand_dims", "tt.reduce"):
+            _remove_unused(block, operand)
+
+
+def _axis_of_xor_sum(value: Value, source: Value) -> int | None:
+    """The axis over which ``value`` is the broadcast exclusive or of ``source``."""
+    broadcast = value.op
+    if broadcast is None or broadcast.name != "tt.broadcast":
+        return None
+    expanded = broadcast.operands[0].op
+    if expanded is None or expanded.name != "tt.expand_dims":
+        return None
+    reduction = expanded.operands[0].op
+    if reduction is None or reduction.name != "tt.reduce" or reduction.operands != [source]:
+        return None
+    axis = reduction.attributes["axis"]
+    combiner = reduction.body.ops[0]
+    direct = combiner.name == "arith.xori" and len(reduction.body.ops) == 2
+    return axis if direct and expanded.attributes["axis"] == axis else None
