@@ -371,7 +371,9 @@ class _Planner:
                 index = None
             self.produced[result] = (self.group, stage, index)
             if isinstance(result.type, Tensor):
-                self.row_only.setdefault(result, index is not None and task.target is task.value)
+                one = task.axis is not None and task.shape[task.axis] == 1  # no row to speak of
+                row_only = index is not None and task.target is task.value and not one
+                self.row_only.setdefault(result, row_only)
 
     # What a task needs
 

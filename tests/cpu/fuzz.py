@@ -377,7 +377,8 @@ class Kernel:
         grain = None if None in (a.grain, b.grain) else min(a.grain, b.grain)
         value = Value("", a.dtype, shape, max(a.bound, b.bound), grain, max(a.error, b.error))
         self.let(value, f"tl.where({test}, {x}, {y})", f"np.where({test}, {x}, {y})")
-        if shape == "rc" and self.random.random() < 0.3:
+        # The interpreter takes no mask that comes from a scalar.
+        if shape == "rc" and c.shape and self.random.random() < 0.3:
             name = self.fresh("m")
             self.line(f"{name} = inside & ({test})")
             self.masks.append(name)

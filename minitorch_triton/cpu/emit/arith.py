@@ -132,7 +132,7 @@ def decided_by_loop(em: Emitter, op: Op, index: Index) -> str:
 
 @lowers("arith.negf")
 def negf(em: Emitter, op: Op, index: Index) -> str:
-    return f"-{em.element(op.operands[0], index)}"
+    return f"-({em.element(op.operands[0], index)})"
 
 
 @lowers(

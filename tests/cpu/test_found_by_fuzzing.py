@@ -1,0 +1,39 @@
+"""Kernels that once went wrong; `fuzz.py` found them."""
+
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def negated(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(out_ptr + i, -tl.load(x_ptr + i, mask=i < n, other=-1.0))
+
+
+def test_the_negative_of_a_negative_constant():
+    x, out = torch.randn(20), torch.zeros(32)
+    negated[(1,)](x, out, 20, BLOCK=32)
+    assert torch.equal(out, torch.cat([-x, torch.ones(12)]))
+
+
+@triton.jit
+def larger(a, i, b, j):
+    later = b >= a
+    return tl.where(later, b, a), tl.where(later, j, i)
+
+
+@triton.jit
+def scans(x_ptr, out_ptr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    i = tl.arange(0, ROWS)[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    x = tl.load(x_ptr + i)
+    sums = tl.cumsum(x, axis=1)
+    largest, where = tl.associative_scan((x, i), axis=1, combine_fn=larger)
+    tl.store(out_ptr + i, tl.where(sums > 0, sums, 0.0) + largest * 10 + where * 100)
+
+
+def test_scans_over_one_column():
+    x, out = torch.randn(8, 1), torch.zeros(8, 1)
+    scans[(1,)](x, out, ROWS=8, COLUMNS=1)
+    expected = x.clamp(min=0) + x * 10 + torch.arange(8)[:, None] * 100
+    torch.testing.assert_close(out, expected)
