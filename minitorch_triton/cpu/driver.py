@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextvars
 import copy
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -282,6 +283,20 @@ class _FilterOfTracebacks:
 
 # ---- Switching on and off ------------------------------------------------------------------------
 
+
+def refuse_free_threading() -> None:
+    """Kernels, their caches and Triton itself rely on Python's global lock.
+
+    Raises:
+        RuntimeError: Python runs without it.
+    """
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise RuntimeError(
+            "minitorch_triton does not support free-threaded Python: set PYTHON_GIL=1, or use a "
+            "Python with the global interpreter lock"
+        )
+
+
 # Triton's own functions, while ours are in their place.
 _triton: dict[str, Any] = {}
 
@@ -297,9 +312,13 @@ def enable(check: bool | None = None) -> None:
     Kernels on GPU tensors are left as they are. With `TRITON_INTERPRET=1` in the environment this
     does nothing: then Triton's interpreter runs every kernel, and none is compiled. Calling it
     again does nothing either.
+
+    Raises:
+        RuntimeError: Python runs without its global lock.
     """
     if knobs.runtime.interpret:
         return
+    refuse_free_threading()
     if check is not None or not is_enabled():
         checking.turn(checking.active or checking.asked_for() if check is None else check)
     if is_enabled():

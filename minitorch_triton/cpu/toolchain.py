@@ -57,7 +57,11 @@ def find_compiler() -> tuple[str, ...]:
     Raises:
         NoCompilerError: none of them is there.
     """
-    if command := shlex.split(os.environ.get("CC", "")):
+    try:
+        command = shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:
+        raise NoCompilerError(f"CC is set to {os.environ['CC']!r}: {error}") from None
+    if command:
         if shutil.which(command[0]) is None:
             raise NoCompilerError(f"CC is set to {command[0]!r}, which is not an executable")
         return tuple(command)
@@ -174,18 +178,26 @@ def compile_c(
         NoCompilerError: there is no C compiler.
         CompileError: it failed, or took longer than `TIME_LIMIT_S`.
     """
-    with tempfile.TemporaryDirectory(prefix="minitorch_triton_") as directory:
-        source, output = Path(directory, f"{name[:100]}.c"), Path(directory, f"{name[:100]}.so")
-        source.write_text(text)
-        linked = [Path(directory, f"{number}.o") for number in range(len(objects))]
-        for path, code in zip(linked, objects, strict=True):
-            path.write_bytes(code)
-        command = [
-            *find_compiler(), *FLAGS, *target_flags(), *flags, f"-I{INCLUDE_DIR}",
-            str(source), *map(str, linked), "-o", str(output), "-lm",
-        ]  # fmt: skip
-        _run(command, time_limit=TIME_LIMIT_S)
-        return output.read_bytes()
+    try:
+        with tempfile.TemporaryDirectory(prefix="minitorch_triton_") as directory:
+            stem = str(Path(directory, name[:100]))
+            Path(f"{stem}.c").write_text(text)
+            linked = [Path(directory, f"{number}.o") for number in range(len(objects))]
+            for path, code in zip(linked, objects, strict=True):
+                path.write_bytes(code)
+            command = [
+                *find_compiler(), *FLAGS, *target_flags(), *flags, f"-I{INCLUDE_DIR}",
+                f"{stem}.c", *map(str, linked), "-o", f"{stem}.so", "-lm",
+            ]  # fmt: skip
+            _run(command, time_limit=TIME_LIMIT_S)
+            output = Path(f"{stem}.so")
+            code = output.read_bytes() if output.exists() else b""
+    except OSError as error:
+        # No space in the temporary directory, a compiler that cannot be started, ...
+        raise CompileError(f"cannot compile {name}: {error}") from error
+    if not code.startswith(b"\x7fELF"):
+        raise CompileError(f"the C compiler wrote no machine code\n{shlex.join(command)}")
+    return code
 
 
 def _run(command: list[str], time_limit: float) -> str:

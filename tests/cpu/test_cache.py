@@ -300,6 +300,46 @@ def test_a_read_only_cache_serves_what_it_holds(directory, compilations, monkeyp
     assert len(compilations) == 2
 
 
+def test_a_full_disk(directory, compilations, monkeypatch):
+    """Half of an entry is written; the next process finds it, and has room."""
+    manager = triton.runtime.cache.FileCacheManager
+    original = manager.put
+
+    def put(self, data, filename, binary=True):
+        if not str(self.cache_dir).startswith(str(directory)) or not filename.endswith(".so"):
+            return original(self, data, filename, binary)
+        Path(self.cache_dir, filename).write_bytes(data[:100])
+        raise OSError(28, "No space left on device", filename)
+
+    with monkeypatch.context() as patch, pytest.warns(RuntimeWarning, match="No space left"):
+        patch.setattr(manager, "put", put)
+        run()
+    before = len(compilations)
+    run()
+    run()
+    assert len(compilations) == before + 1
+
+
+def test_a_cache_that_is_deleted_meanwhile(directory, compilations):
+    x = torch.zeros(64)
+    kernel[(1,)](x, 64, BLOCK=64)
+    shutil.rmtree(directory)
+    kernel[(1,)](x, 64, BLOCK=64)
+    assert len(compilations) == 1
+    kernel[(1,)](x, 64, BLOCK=128)
+    assert len(compilations) == 2 and x.tolist() == [3.0] * 64
+    run(block=128)
+    assert len(compilations) == 2
+
+
+def test_a_path_with_spaces(tmp_path, monkeypatch, compilations):
+    os.chmod(tmp_path, 0o700)
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "a 'cache' $(exit) with spaces"))
+    run()
+    run()
+    assert len(compilations) == 1
+
+
 def test_no_temporary_files_are_left(directory, tmp_path, monkeypatch):
     temporary = tmp_path / "tmp"
     temporary.mkdir(mode=0o700)
@@ -353,6 +393,17 @@ def test_a_warm_cache_needs_no_compiler(script, directory, tmp_path, monkeypatch
     process = start(script, tmp_path / "cold")
     _, messages = process.communicate(timeout=100)
     assert "NoCompilerError" in messages and "apt install gcc" in messages
+
+
+def test_eight_processes_some_of_which_are_killed(script, directory):
+    processes = [start(script, directory) for _ in range(8)]
+    for number, process in enumerate(processes[:4]):
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.05 * number)
+        os.killpg(process.pid, signal.SIGKILL)
+    for number, process in enumerate(processes):
+        _, messages = process.communicate(timeout=300)
+        assert number < 4 or process.returncode == 0, messages
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.15, 0.3])

@@ -696,6 +696,12 @@ def test_the_active_driver_answers_what_host_code_asks():
 # ---- Switching on and off ------------------------------------------------------------------------
 
 
+def test_free_threaded_python_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    with pytest.raises(RuntimeError, match="PYTHON_GIL=1"):
+        triton_cpu.enable()
+
+
 def test_enabling_twice_and_disabling():
     run, original = JITFunction.run, driver._triton["run"]
     triton_cpu.enable()

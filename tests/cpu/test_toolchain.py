@@ -51,6 +51,51 @@ def test_CC_that_does_not_exist_is_an_error(monkeypatch):
         toolchain.find_compiler()
 
 
+def test_CC_that_cannot_be_read_is_an_error(monkeypatch):
+    monkeypatch.setenv("CC", "gcc 'never closed")
+    with pytest.raises(toolchain.NoCompilerError, match="never closed"):
+        toolchain.find_compiler()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("exit 0", "wrote no machine code"),
+        ('while [ "$1" != -o ]; do shift; done; echo nonsense > "$2"', "wrote no machine code"),
+        ("kill -SEGV $$", "failed with status -11"),
+        ("echo internal compiler error >&2; exit 4", "internal compiler error"),
+    ],
+)
+def test_a_compiler_that_does_not_compile(monkeypatch, tmp_path, body, message):
+    monkeypatch.setenv("CC", script(tmp_path / "cc", body))
+    with pytest.raises(toolchain.CompileError, match=message):
+        toolchain.compile_c("int x;")
+
+
+def test_a_compiler_that_cannot_be_started(monkeypatch, tmp_path):
+    path = tmp_path / "cc"
+    path.write_bytes(b"\x7fELF and nothing more")
+    path.chmod(0o700)
+    monkeypatch.setenv("CC", str(path))
+    with pytest.raises(toolchain.CompileError, match="Exec format error"):
+        toolchain.compile_c("int x;")
+
+
+def test_a_compiler_that_prints_warnings(monkeypatch, tmp_path):
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    path = tmp_path / "a path with spaces"
+    path.mkdir()
+    talker = script(path / "cc", f'echo warning: all is well >&2; echo so; exec {compiler} "$@"')
+    monkeypatch.setenv("CC", f"'{talker}'")
+    assert toolchain.compile_c("int x;").startswith(b"\x7fELF")
+
+
+def test_no_room_for_temporary_files(monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/dev/full")
+    with pytest.raises(toolchain.CompileError, match="cannot compile my_kernel"):
+        toolchain.compile_c("int x;", name="my_kernel")
+
+
 def test_ziglang_serves_where_nothing_else_is_installed(monkeypatch):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
