@@ -33,7 +33,9 @@ class Frame:
     """One C block being written.
 
     ``known`` are the conditions that hold throughout the frame, ``refuted`` those of which at
-    least one does not; ``inner`` tells the body of an innermost loop.
+    least one does not; ``inner`` tells the body of an innermost loop. Where ``guard`` is given, a
+    C condition, nothing of the kernel's memory may be touched without it; ``guarded`` tells whether
+    that can be had.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -41,6 +43,8 @@ class Frame:
     known: frozenset = frozenset()
     refuted: frozenset | None = None
     inner: bool = False
+    guard: str = ""
+    guarded: bool = True
 
 
 @dataclass

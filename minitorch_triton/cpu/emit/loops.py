@@ -163,12 +163,31 @@ def lanes_loop(em, stage, accumulators, conditions, low, high) -> None:
         em.block(f"for (int64_t b = 0; b < {high}; b += {lanes})", block)
         return
     # The test for a last, shorter block is not in the loop, so that the lanes stay in registers.
+    masked = masked_lines(em, stage, accumulators, conditions, high) if low == "0" else None
     em.push()
     em.line(f"int64_t b = {low};")
     em.block(f"for (; b + {lanes} <= {high}; b += {lanes})", block)
-    em.line("#pragma GCC ivdep")
-    em.block(f"for (int64_t k = 0; k < {high} - b; ++k)", lines)
+    if masked is None:
+        em.line("#pragma GCC ivdep")
+        em.block(f"for (int64_t k = 0; k < {high} - b; ++k)", lines)
+    else:
+        em.push()
+        em.line("#pragma GCC ivdep")
+        em.block(f"for (int64_t k = 0; k < {lanes}; ++k)", masked)
+        em.block(f"if (b < {high})", em.pop())
     em.block("", em.pop())
+
+
+def masked_lines(em, stage, accumulators, conditions, high) -> list[str] | None:
+    """The body for a last, shorter block: a full one, where lanes beyond the end leave memory
+    alone. None where some mask is tested in the loop besides."""
+    frame = em.push(conditions, inner=True)
+    frame.guard = em.fresh("left", em.depth)
+    for task in stage.tasks:
+        run_task(em, task, accumulators.get(task))
+    lines = em.pop()
+    left = f"const bool {frame.guard} = (int)k < {high} - (int)b;"
+    return ["const int64_t j = b + k;", left, *lines] if frame.guarded else None
 
 
 def run_task(em: Emitter, task: Task, accumulator) -> None:

@@ -32,6 +32,10 @@ def load(em: Emitter, op: Op, index: Index) -> str:
     if holds == "false":
         return em.element(op.operands[2], index) if len(op.operands) > 2 else zero(element)
     text = ctypes.from_memory(element, em.memory(address, depth))
+    frame = em.frames[depth]
+    if frame.guard:
+        frame.guarded &= holds == "true"
+        text = f"{frame.guard} ? {text} : 0"
     if holds != "true":
         other = em.element(op.operands[2], index) if len(op.operands) > 2 else zero(element)
         text = f"{holds} ? {text} : {other}"
@@ -53,6 +57,10 @@ def store(em: Emitter, op: Op, task: Task | None = None) -> None:
         return
     text = ctypes.to_memory(value.element, em.element(value, index))
     place = em.memory(em.address(pointer, index), em.depth)
+    frame = em.frames[em.depth]
+    if frame.guard:
+        frame.guarded &= holds == "true"
+        holds = frame.guard
     em.line(f"{'' if holds == 'true' else f'if ({holds}) '}{place} = {text};")
 
 

@@ -150,7 +150,8 @@ class Lanes:
         element = em.element(op.operands[0], self.task.index)
         lane = em.define("lane", self.type, f"{self.name}[k]", em.depth)
         (result,) = combine(em, op, [lane], [element])
-        em.line(f"{self.name}[k] = {result};")
+        guard = em.frames[em.depth].guard
+        em.line(f"{self.name}[k] = {f'{guard} ? {result} : {lane}' if guard else result};")
 
     def finish(self, em: Emitter) -> None:
         if self.count > 1:
