@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 
 from minitorch_triton.kernels.launch import jit, launch
-from minitorch_triton.kernels.layout import compute_type, offsets, slices, tile
+from minitorch_triton.kernels.layout import compute_type, n_axis, offsets, slices, tile
 from minitorch_triton.kernels.softmax import accumulate_exponentials
 
 _NONE, _MEAN = tl.constexpr("none"), tl.constexpr("mean")
@@ -84,6 +84,7 @@ def cross_entropy_kernel(
     COMPUTE_TYPE: tl.constexpr,
     UNIT: tl.constexpr,
     ONE_BLOCK: tl.constexpr,
+    N_AXIS: tl.constexpr,  # of a tile that is one block
     BLOCK_SIZE_M: tl.constexpr,
     BLOCK_SIZE_N: tl.constexpr,
 ):
@@ -99,11 +100,11 @@ def cross_entropy_kernel(
     log_total = tl.zeros((BLOCK_SIZE_M,), COMPUTE_TYPE)
     if LOGITS:
         if ONE_BLOCK:
-            mask = mask_m[:, None] & (n < C)[None, :]
-            offs_x = offsets(o, m, n, stride_xo, stride_xm, stride_xn, UNIT)
+            mask = tl.expand_dims(mask_m, N_AXIS) & tl.expand_dims(n < C, 1 - N_AXIS)
+            offs_x = offsets(o, m, n, stride_xo, stride_xm, stride_xn, UNIT, N_AXIS)
             x = tl.load(x_ptr + offs_x, mask=mask, other=float("-inf")).to(COMPUTE_TYPE)
-            largest = tl.max(x, axis=1)
-            total = tl.sum(tl.exp(x - largest[:, None]), axis=1)
+            largest = tl.max(x, axis=N_AXIS)
+            total = tl.sum(tl.exp(x - tl.expand_dims(largest, N_AXIS)), axis=N_AXIS)
         else:
             largest = tl.full((BLOCK_SIZE_M,), float("-inf"), COMPUTE_TYPE)
             total = tl.zeros((BLOCK_SIZE_M,), COMPUTE_TYPE)
@@ -297,8 +298,8 @@ def cross_entropy_backward_kernel(
 def programs(x: Any) -> int:
     """Into how many partial sums :func:`cross_entropy` splits a reduced loss of logits ``x``."""
     class_dim = min(1, len(x.shape) - 1)
-    outer, rows, n, _, _ = slices(class_dim, x)
-    block_m, _ = tile(rows, n, x)
+    outer, rows, n, _, unit = slices(class_dim, x)
+    block_m, _ = tile(rows, n, x, n_axis(n, unit, x))
     return max(1, outer * triton.cdiv(rows, block_m))
 
 
@@ -340,7 +341,8 @@ def cross_entropy(
         outer, rows, n, (sx, st), unit = slices(class_dim, x, target)
     else:
         outer, rows, n, (sx, st), unit = slices(class_dim, x, rowwise=[target])
-    block_m, block_n = tile(rows, n, x)
+    axis = n_axis(n, slices(class_dim, x).unit, x)
+    block_m, block_n = tile(rows, n, x, axis)
     grid = outer * triton.cdiv(rows, block_m)
     compute = compute_type(x.dtype)
     launch(
@@ -368,6 +370,7 @@ def cross_entropy(
         COMPUTE_TYPE=compute,
         UNIT=unit,
         ONE_BLOCK=n <= block_n,
+        N_AXIS=axis,
         BLOCK_SIZE_M=block_m,
         BLOCK_SIZE_N=block_n,
     )

@@ -104,23 +104,42 @@ def slices(dim: int, *buffers: Any, rowwise: Sequence[Any] = ()) -> Slices:
 
 
 @triton.jit
-def offsets(o, m, n, stride_o, stride_m, stride_n, UNIT: tl.constexpr):
-    """Offsets of a tile (m, n); the compiler sees that axis ``UNIT`` has stride 1."""
+def offsets(
+    o, m, n, stride_o, stride_m, stride_n, UNIT: tl.constexpr, N_AXIS: tl.constexpr = 1
+):  # fmt: skip
+    """Offsets of a tile (m, n), or (n, m) for N_AXIS 0; the compiler sees that ``UNIT``, 0 for m
+    and 1 for n, has stride 1."""
+    m = tl.expand_dims(m, N_AXIS)
+    n = tl.expand_dims(n, 1 - N_AXIS)
     if UNIT == 0:
-        return o * stride_o + m[:, None] + n[None, :] * stride_n
+        return o * stride_o + m + n * stride_n
     if UNIT == 1:
-        return o * stride_o + m[:, None] * stride_m + n[None, :]
-    return o * stride_o + m[:, None] * stride_m + n[None, :] * stride_n
+        return o * stride_o + m * stride_m + n
+    return o * stride_o + m * stride_m + n * stride_n
 
 
-def tile(rows: int, n: int, buffer: Any, largest_row: int = 4096) -> tuple[int, int]:
+def n_axis(n: int, unit: int | None, buffer: Any) -> int:
+    """Which axis of a tile a kernel reduces that holds whole rows of length ``n``.
+
+    A CPU computes the last axis of a tile in vectors: the rows' own direction (1), or across the
+    rows (0) where those are contiguous or too short to fill vectors.
+    """
+    return 0 if is_cpu(buffer) and n <= LARGEST_ROW and (unit == 0 or n <= 16) else 1
+
+
+LARGEST_ROW = 4096
+
+
+def tile(rows: int, n: int, buffer: Any, axis: int = 1) -> tuple[int, int]:
     """Block sizes ``(BLOCK_SIZE_M, BLOCK_SIZE_N)`` for a kernel that reduces rows of length n.
 
     Short rows share a program. On a GPU a tile stays within the registers of four warps; on a CPU
-    within the first-level cache, because some kernels go over it several times.
+    within the first-level cache, because some kernels go over it several times, or it has full
+    vectors of rows where those are computed across (``axis`` 0).
     """
-    block_n = block_size(n, largest_row)
-    return row_block(rows, (4096 if is_cpu(buffer) else 2048) // block_n), block_n
+    block_n = block_size(n, LARGEST_ROW)
+    largest = (4096 if is_cpu(buffer) else 2048) // block_n
+    return row_block(rows, largest if axis == 1 else max(largest, 64)), block_n
 
 
 def row_block(rows: int, largest: int) -> int:

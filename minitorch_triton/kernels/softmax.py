@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from minitorch_triton.kernels.launch import jit, launch
-from minitorch_triton.kernels.layout import compute_type, offsets, slices, tile
+from minitorch_triton.kernels.layout import compute_type, n_axis, offsets, slices, tile
 
 
 @triton.jit
@@ -41,6 +41,7 @@ def softmax_kernel(
     COMPUTE_TYPE: tl.constexpr,
     UNIT: tl.constexpr,
     ONE_BLOCK: tl.constexpr,
+    N_AXIS: tl.constexpr,  # of a tile that is one block
     BLOCK_SIZE_M: tl.constexpr,
     BLOCK_SIZE_N: tl.constexpr,
 ):
@@ -52,17 +53,18 @@ def softmax_kernel(
     n = tl.arange(0, BLOCK_SIZE_N)
     mask_m = (m < rows)[:, None]
     if ONE_BLOCK:
-        mask = mask_m & (n < N)[None, :]
-        offs_x = offsets(o, m, n, stride_xo, stride_xm, stride_xn, UNIT)
+        mask = tl.expand_dims(m < rows, N_AXIS) & tl.expand_dims(n < N, 1 - N_AXIS)
+        offs_x = offsets(o, m, n, stride_xo, stride_xm, stride_xn, UNIT, N_AXIS)
+        offs_y = offsets(o, m, n, stride_yo, stride_ym, stride_yn, UNIT, N_AXIS)
         x = tl.load(x_ptr + offs_x, mask=mask, other=float("-inf")).to(COMPUTE_TYPE)
-        x -= tl.max(x, axis=1)[:, None]
+        x -= tl.max(x, axis=N_AXIS, keep_dims=True)
         exponentials = tl.exp(x)
-        total = tl.sum(exponentials, axis=1)[:, None]
+        total = tl.sum(exponentials, axis=N_AXIS, keep_dims=True)
         if LOG:
             y = x - tl.log(total)
         else:
             y = exponentials * (1 / total)
-        tl.store(y_ptr + offsets(o, m, n, stride_yo, stride_ym, stride_yn, UNIT), y, mask=mask)
+        tl.store(y_ptr + offs_y, y, mask=mask)
     else:
         largest = tl.full((BLOCK_SIZE_M,), float("-inf"), COMPUTE_TYPE)
         total = tl.zeros((BLOCK_SIZE_M,), COMPUTE_TYPE)
@@ -88,8 +90,8 @@ def softmax_kernel(
 def _input_gradient(g, y, total, LOG: tl.constexpr):
     """The gradient of a block, given the sum over its rows of g (LOG) or g * y."""
     if LOG:
-        return g - tl.exp(y) * total[:, None]
-    return y * (g - total[:, None])
+        return g - tl.exp(y) * total
+    return y * (g - total)
 
 
 @jit
@@ -112,6 +114,7 @@ def softmax_backward_kernel(
     COMPUTE_TYPE: tl.constexpr,
     UNIT: tl.constexpr,
     ONE_BLOCK: tl.constexpr,
+    N_AXIS: tl.constexpr,  # of a tile that is one block
     BLOCK_SIZE_M: tl.constexpr,
     BLOCK_SIZE_N: tl.constexpr,
 ):
@@ -123,16 +126,13 @@ def softmax_backward_kernel(
     n = tl.arange(0, BLOCK_SIZE_N)
     mask_m = (m < rows)[:, None]
     if ONE_BLOCK:
-        mask = mask_m & (n < N)[None, :]
-        offs_g = offsets(o, m, n, stride_go, stride_gm, stride_gn, UNIT)
-        offs_y = offsets(o, m, n, stride_yo, stride_ym, stride_yn, UNIT)
+        mask = tl.expand_dims(m < rows, N_AXIS) & tl.expand_dims(n < N, 1 - N_AXIS)
+        offs_g = offsets(o, m, n, stride_go, stride_gm, stride_gn, UNIT, N_AXIS)
+        offs_y = offsets(o, m, n, stride_yo, stride_ym, stride_yn, UNIT, N_AXIS)
+        offs_dx = offsets(o, m, n, stride_dxo, stride_dxm, stride_dxn, UNIT, N_AXIS)
         g = tl.load(g_ptr + offs_g, mask=mask, other=0).to(COMPUTE_TYPE)
         y = tl.load(y_ptr + offs_y, mask=mask, other=0).to(COMPUTE_TYPE)
-        if LOG:
-            total = tl.sum(g, axis=1)
-        else:
-            total = tl.sum(g * y, axis=1)
-        offs_dx = offsets(o, m, n, stride_dxo, stride_dxm, stride_dxn, UNIT)
+        total = tl.sum(g if LOG else g * y, axis=N_AXIS, keep_dims=True)
         tl.store(dx_ptr + offs_dx, _input_gradient(g, y, total, LOG), mask=mask)
     else:
         total = tl.zeros((BLOCK_SIZE_M,), COMPUTE_TYPE)
@@ -151,12 +151,13 @@ def softmax_backward_kernel(
             g = tl.load(g_ptr + offs_g, mask=mask, other=0).to(COMPUTE_TYPE)
             y = tl.load(y_ptr + offs_y, mask=mask, other=0).to(COMPUTE_TYPE)
             offs_dx = offsets(o, m, start + n, stride_dxo, stride_dxm, stride_dxn, UNIT)
-            tl.store(dx_ptr + offs_dx, _input_gradient(g, y, total, LOG), mask=mask)
+            tl.store(dx_ptr + offs_dx, _input_gradient(g, y, total[:, None], LOG), mask=mask)
 
 
 def _launch(kernel: Any, dim: int, log: bool, *buffers: Any) -> None:
     outer, rows, n, strides, unit = slices(dim, *buffers)
-    block_m, block_n = tile(rows, n, buffers[0])
+    axis = n_axis(n, unit, buffers[0])
+    block_m, block_n = tile(rows, n, buffers[0], axis)
     launch(
         kernel,
         (outer * triton.cdiv(rows, block_m) if n else 0,),
@@ -168,6 +169,7 @@ def _launch(kernel: Any, dim: int, log: bool, *buffers: Any) -> None:
         COMPUTE_TYPE=compute_type(buffers[0].dtype),
         UNIT=unit,
         ONE_BLOCK=n <= block_n,
+        N_AXIS=axis,
         BLOCK_SIZE_M=block_m,
         BLOCK_SIZE_N=block_n,
     )
