@@ -100,11 +100,11 @@ def cross_entropy_kernel(
     log_total = tl.zeros((BLOCK_SIZE_M,), COMPUTE_TYPE)
     if LOGITS:
         if ONE_BLOCK:
-            mask = tl.expand_dims(mask_m, N_AXIS) & tl.expand_dims(n < C, 1 - N_AXIS)
-            offs_x = offsets(o, m, n, stride_xo, stride_xm, stride_xn, UNIT, N_AXIS)
-            x = tl.load(x_ptr + offs_x, mask=mask, other=float("-inf")).to(COMPUTE_TYPE)
-            largest = tl.max(x, axis=N_AXIS)
-            total = tl.sum(tl.exp(x - tl.expand_dims(largest, N_AXIS)), axis=N_AXIS)
+            inside = tl.expand_dims(mask_m, N_AXIS) & tl.expand_dims(n < C, 1 - N_AXIS)
+            offs = offsets(o, m, n, stride_xo, stride_xm, stride_xn, UNIT, N_AXIS)
+            logits = tl.load(x_ptr + offs, mask=inside, other=float("-inf")).to(COMPUTE_TYPE)
+            largest = tl.max(logits, axis=N_AXIS)
+            total = tl.sum(tl.exp(logits - tl.expand_dims(largest, N_AXIS)), axis=N_AXIS)
         else:
             largest = tl.full((BLOCK_SIZE_M,), float("-inf"), COMPUTE_TYPE)
             total = tl.zeros((BLOCK_SIZE_M,), COMPUTE_TYPE)
