@@ -1,4 +1,4 @@
-"""Check operations and their gradients against PyTorch in float64.
+"""``check_op``: one case of the table against PyTorch in float64, in one dtype and layout.
 
 The error of a result is relative to the expected value and to the typical size of the expected
 tensor, whichever is larger, in sum::
@@ -86,7 +86,7 @@ def error(result: torch.Tensor, expected: torch.Tensor, upstream: float = 0.0) -
 
 
 @dataclass
-class Report:
+class OpReport:
     """What a check found.
 
     Attributes:
@@ -147,51 +147,9 @@ def _cotangent(y: torch.Tensor, layout: str, generator: torch.Generator) -> torc
     return lay_out(values.to(y.dtype), layout)
 
 
-def check_gradients(
-    fn: Callable,
-    reference: Callable | None = None,
-    inputs: Sequence[mt.Tensor] = (),
-    *,
-    cotangents: Sequence[str] = ("contiguous", "expanded", "sliced"),
-    name: str = "",
-    terms: int = 1,
-    condition: float = 1.0,
-    seed: int = 0,
-) -> Report:
-    """Compare a function's outputs and gradients with PyTorch's in float64 on the same inputs.
-
-    Args:
-        fn: of the inputs; returns a tensor or several.
-        reference: the same of torch tensors. Without one, the gradients are held against
-            differences of ``fn`` itself (central, in float64), and the outputs are not checked.
-        inputs: tensors of this package; those that require a gradient are checked, or if none
-            does, all of floating point.
-        cotangents: layouts of the random upstream gradients, as of :func:`lay_out`, or "constant",
-            one number expanded.
-        terms, condition: see :func:`tolerance`.
-
-    Returns:
-        The report; nothing is raised for a wrong result.
-    """
-    tracked = [x.requires_grad for x in inputs]
-    if not any(tracked):
-        tracked = [x.is_floating_point() for x in inputs]
-    return _check(
-        fn,
-        reference,
-        inputs,
-        tracked,
-        cotangents,
-        name or getattr(fn, "__name__", "function"),
-        terms,
-        condition,
-        seed,
-    )
-
-
 def _check(
     fn: Callable,
-    reference: Callable | None,
+    reference: Callable,
     inputs: Sequence[mt.Tensor],
     tracked: Sequence[bool],
     cotangents: Sequence[str],
@@ -199,10 +157,10 @@ def _check(
     terms: int,
     condition: float,
     seed: int,
-) -> Report:
+) -> OpReport:
     floating = [x.dtype for x in inputs if x.is_floating_point()]
     dtype = min(floating, key=lambda found: -torch.finfo(found).eps, default=torch.float32)
-    report = Report(
+    report = OpReport(
         name,
         dtype,
         [tuple(x.shape) for x in inputs],
@@ -214,10 +172,7 @@ def _check(
     for leaf, needed in zip(leaves, tracked, strict=True):
         leaf.requires_grad_(needed)
     outputs = _tensors(fn(*leaves))
-    if reference is None:
-        _against_differences(report, fn, leaves, outputs, seed)
-    else:
-        _against_torch(report, reference, leaves, outputs, cotangents, seed)
+    _against_torch(report, reference, leaves, outputs, cotangents, seed)
     for number, (x, old) in enumerate(zip(inputs, before, strict=True)):
         if not torch.equal(_bytes(_as_torch(x)), _bytes(old)):
             report.problems.append(f"input {number} was changed")
@@ -225,7 +180,7 @@ def _check(
 
 
 def _against_torch(
-    report: Report,
+    report: OpReport,
     reference: Callable,
     leaves: Sequence[mt.Tensor],
     outputs: Sequence[mt.Tensor],
@@ -281,7 +236,7 @@ def _against_torch(
 
 
 def _compare_gradient(
-    report: Report, what: str, leaf: mt.Tensor, ours: Any, theirs: Any, upstream: float
+    report: OpReport, what: str, leaf: mt.Tensor, ours: Any, theirs: Any, upstream: float
 ) -> None:
     if ours is None or theirs is None:
         if ours is not theirs:
@@ -295,54 +250,6 @@ def _compare_gradient(
     report.backward = max(report.backward or 0.0, error(_as_torch(ours), theirs, upstream))
 
 
-def _against_differences(
-    report: Report,
-    fn: Callable,
-    leaves: Sequence[mt.Tensor],
-    outputs: Sequence[mt.Tensor],
-    seed: int,
-) -> None:
-    """The directional derivative of a random projection, against its central difference.
-
-    With a step h the difference is wrong by O(h^2) and by eps/h; h = eps^(1/3) balances both
-    at eps^(2/3), which replaces the tolerance.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    step = torch.finfo(torch.float64).eps ** (1 / 3)
-    exact = [
-        _as_torch(leaf).double() if leaf.dtype.is_floating_point else _as_torch(leaf)
-        for leaf in leaves
-    ]
-    upstream = [
-        _cotangent(_as_torch(y), "contiguous", generator) if y.requires_grad else None
-        for y in outputs
-    ]
-    linked = [number for number, g in enumerate(upstream) if g is not None]
-    tracked = [number for number, leaf in enumerate(leaves) if leaf.requires_grad]
-    found = mt.autograd.grad(
-        [outputs[n] for n in linked],
-        [leaves[n] for n in tracked],
-        [mt.from_torch(upstream[n]) for n in linked],
-        allow_unused=True,
-    )
-    report.backward = 0.0
-    report.tolerance = max(report.tolerance, 100 * step * step)
-    for number, gradient in zip(tracked, found, strict=True):
-        direction = torch.rand(exact[number].shape, generator=generator, dtype=torch.float64) - 0.5
-        projections = []
-        for sign in (1, -1):
-            moved = list(exact)
-            moved[number] = exact[number] + sign * step * direction
-            results = _tensors(fn(*[mt.from_torch(x) for x in moved]))
-            projections.append(
-                sum((_as_torch(results[n]).double() * upstream[n].double()).sum() for n in linked)
-            )
-        difference = (projections[0] - projections[1]) / (2 * step)
-        terms = torch.zeros(()) if gradient is None else _as_torch(gradient).double() * direction
-        scale = terms.abs().sum().item() or 1.0
-        report.backward = max(report.backward, abs(terms.sum() - difference).item() / scale)
-
-
 def check_op(
     case: Case,
     dtype: torch.dtype = torch.float32,
@@ -350,7 +257,7 @@ def check_op(
     cotangents: Sequence[str] | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
-) -> Report:
+) -> OpReport:
     """Run one case forward and backward, and compare with PyTorch.
 
     Args:

@@ -19,7 +19,7 @@ def wheel_names(tmp_path_factory):
     source.mkdir()
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "minitorch_triton", source / "minitorch_triton", ignore=ignored)
-    for name in ("LICENSE", "README.md", "pyproject.toml"):
+    for name in ("LICENSE", "README.md", "pyproject.toml", "minitorch_triton_pytest.py"):
         shutil.copy(ROOT / name, source)
     for link in ("kernels", "nn", "optim"):
         (source / link).symlink_to(ROOT.joinpath(link).readlink())
@@ -34,9 +34,10 @@ def wheel_names(tmp_path_factory):
         return set(archive.namelist())
 
 
-def test_wheel_claims_one_top_level_name(wheel_names):
+def test_wheel_claims_one_name_and_that_of_the_pytest_plugin(wheel_names):
     tops = {name.split("/")[0] for name in wheel_names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"minitorch_triton"}
+    names = {top for top in tops if not top.endswith(".dist-info")}
+    assert names == {"minitorch_triton", "minitorch_triton_pytest.py"}
 
 
 def test_wheel_carries_everything_in_the_package(wheel_names):

@@ -1,0 +1,267 @@
+"""What is more than one forward and one backward: second calls, changes in place, create_graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+import minitorch_triton as mt
+from minitorch_triton.testing.compare import compare
+from minitorch_triton.testing.diagnosis import Diagnosis
+from minitorch_triton.testing.lab import Lab, Verdict, agree
+from minitorch_triton.testing.placement import poisoned
+from minitorch_triton.testing.races import launches, races_in
+from minitorch_triton.testing.rules_values import by_message
+from minitorch_triton.testing.trial import NAN, Outcome, Placed, Trial, run
+
+Procedure = Callable[[Lab, Verdict], Diagnosis | None]
+
+
+class Session:
+    """A forward call whose backward comes later."""
+
+    def __init__(self, lab: Lab, trial: Trial, prepare: Callable[[Any], Any] | None = None):
+        self.lab, self.trial = lab, trial
+        self.placed = Placed(lab.subject, trial)
+        self.inner = list(self.placed.args)
+        if prepare is not None:
+            for n in trial.wanted:
+                self.inner[n] = prepare(self.inner[n])
+        self.outputs = lab.subject.forward(self.inner, **dict(trial.named))
+        self.leaves = [self.placed.args[n] for n in trial.wanted]
+
+    def upstream(self) -> list:
+        shapes = [tuple(y.shape) for y in self.outputs]
+        return self.trial.drawn_upstream(shapes, [y.dtype for y in self.outputs])
+
+    def values(self) -> list[torch.Tensor]:
+        return [self.lab.subject.values(y).clone() for y in self.outputs]
+
+    def backward(self, **options: Any) -> list[torch.Tensor | None]:
+        upstream = [None if g is None else g.clone() for g in self.upstream()]
+        found = self.lab.subject.backward(
+            self.outputs, self.leaves, upstream, retain_graph=True, **options
+        )
+        return [None if g is None else self.lab.subject.values(g).clone() for g in found]
+
+
+def _wrong(verdict: Verdict, gradients: list, right: Outcome | None = None) -> bool:
+    """Whether gradients of the verdict's trial are wrong."""
+    right = right or verdict.right
+    outcome = Outcome(verdict.outcome.outputs, verdict.outcome.linked, gradients)
+    found = compare(verdict.trial, outcome, right, verdict.tolerance)
+    return any(m.kind == "gradient" for m in found)
+
+
+def races(lab: Lab, verdict: Verdict) -> Diagnosis | None:
+    """Stores of several programs to one address."""
+    with launches() as seen:
+        lab.run(verdict.trial)
+    found = races_in(seen)
+    return Diagnosis("race", found[0]) if found else None
+
+
+def repeated(lab: Lab, verdict: Verdict) -> Diagnosis | None:
+    """The same call a few times."""
+    for _ in range(2):
+        outcome = lab.run(verdict.trial)
+        if outcome.error is not None:
+            return Diagnosis("stale", f"the same call fails when it is repeated: {outcome.error}")
+        pairs = [
+            *zip(outcome.outputs, verdict.outcome.outputs, strict=True),
+            *zip(outcome.gradients, verdict.outcome.gradients, strict=True),
+        ]
+        for a, b in pairs:
+            if a is not None and b is not None and not agree(a, b, verdict.tolerance, 1.0):
+                return Diagnosis("race", "the same call gives another result when it is repeated")
+    return None
+
+
+def second_call(lab: Lab, verdict: Verdict) -> Diagnosis | None:
+    """A second call between forward and backward of the first; a second backward."""
+    other = _moved(verdict.trial)
+    with poisoned(NAN):
+        first = Session(lab, verdict.trial)
+        before = first.values()
+        second = Session(lab, other)
+        second_before = second.values()
+        if any(not _equal(a, b) for a, b in zip(before, first.values(), strict=True)):
+            return Diagnosis("stale", "a second call changes the output of the first: one buffer")
+        if _wrong(verdict, first.backward()):
+            return Diagnosis(
+                "stale", "after a second forward call the backward of the first call is wrong"
+            )
+        kept = first.backward()
+        if _wrong(verdict, kept):
+            return Diagnosis("stale", "a second backward through the same graph is wrong")
+        second.backward()
+        if any(not _equal(a, b) for a, b in zip(second_before, second.values(), strict=True)):
+            return Diagnosis("stale", "backward changes the output")
+        again = first.backward()
+        if _wrong(verdict, again):
+            return Diagnosis("stale", "backward of one call changes what backward of another gives")
+        returned = lab.subject.backward(
+            first.outputs, first.leaves, first.upstream(), retain_graph=True
+        )
+        copies = [None if g is None else lab.subject.values(g).clone() for g in returned]
+        second.backward()
+        for g, copy in zip(returned, copies, strict=True):
+            if g is not None and not _equal(lab.subject.values(g), copy):
+                return Diagnosis("stale", "a later backward changes a gradient returned before")
+    return None
+
+
+def _moved(trial: Trial) -> Trial:
+    """The same trial with other values."""
+    args = tuple(
+        x.flip(list(range(x.ndim))) if isinstance(x, torch.Tensor) and x.is_floating_point() else x
+        for x in trial.args
+    )
+    return replace(trial, args=args, seed=trial.seed + 1)
+
+
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.equal(a.nan_to_num(), b.nan_to_num())
+
+
+def in_place(lab: Lab, verdict: Verdict) -> Diagnosis | None:
+    """An input, then the output, changed in place between forward and backward."""
+    for number in verdict.trial.wanted:
+        with poisoned(NAN):
+            session = Session(lab, verdict.trial, prepare=lambda x: x * 1)
+            try:
+                session.inner[number].add_(1.5)
+                gradients = session.backward()
+            except RuntimeError:
+                continue
+        if _wrong(verdict, gradients):
+            return Diagnosis(
+                "in place",
+                f"input {number} was changed between forward and backward, the gradient is wrong "
+                "and nothing is said: keep it with save_for_backward",
+            )
+    if len(verdict.right.outputs) != 1:
+        return None
+    with poisoned(NAN):
+        session = Session(lab, verdict.trial, prepare=lambda x: x * 1)
+        try:
+            session.outputs[0].mul_(2)
+            gradients = session.backward()
+        except RuntimeError:
+            return None
+    if _wrong(verdict, [None if g is None else g / 2 for g in gradients]):
+        return Diagnosis(
+            "in place",
+            "the output was changed between forward and backward, the gradient is wrong and "
+            "nothing is said: keep it with save_for_backward",
+        )
+    return None
+
+
+def without_gradient(lab: Lab, verdict: Verdict) -> Diagnosis | None:
+    """A call in which nothing requires a gradient."""
+    trial = replace(verdict.trial, needs=tuple(False for _ in verdict.trial.needs))
+    with poisoned(NAN):
+        try:
+            values = Session(lab, trial).values()
+        except Exception as error:
+            return Diagnosis(
+                "error", f"without a gradient required: {type(error).__name__}: {error}"
+            )
+    for a, b in zip(values, verdict.outcome.outputs, strict=True):
+        if not agree(a, b, verdict.tolerance, 1.0):
+            return Diagnosis("formula", "the output is another where no input requires a gradient")
+    return None
+
+
+def create_graph(lab: Lab, verdict: Verdict) -> Diagnosis | None:
+    """The gradient of a gradient, where the function offers one."""
+    try:
+        with poisoned(NAN):
+            session = Session(lab, verdict.trial)
+            firsts = lab.subject.backward(
+                session.outputs, session.leaves, session.upstream(), create_graph=True
+            )
+            values = [None if g is None else lab.subject.values(g).clone() for g in firsts]
+    except Exception:
+        return None  # it says that it has none
+    if _wrong(verdict, values):
+        return Diagnosis("second", "under create_graph=True the first gradient is another")
+    if not lab.exact:
+        return None
+    oracle = lab.oracle.subject
+    precise = replace(
+        verdict.trial,
+        args=tuple(
+            x.double() if isinstance(x, torch.Tensor) and x.is_floating_point() else x
+            for x in verdict.trial.args
+        ),
+    )
+    try:
+        ours = _second(lab.subject, session, firsts)
+        expected_session = Session(_oracle_lab(lab, oracle), precise)
+        right = oracle.backward(
+            expected_session.outputs,
+            expected_session.leaves,
+            [None if g is None else g.double() for g in session.upstream()],
+            create_graph=True,
+        )
+        theirs = _second(oracle, expected_session, right)
+    except Exception:
+        return None
+    if ours is None or theirs is None:
+        return None
+    limit = 64 * verdict.tolerance
+    for n, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        if b is None:
+            continue
+        a = torch.zeros_like(b) if a is None else a
+        if not agree(a, b, limit, 1.0):
+            return Diagnosis(
+                "second",
+                f"the gradient of the gradient is wrong for input {verdict.trial.wanted[n]}, and "
+                "nothing is said: mark backward with once_differentiable if it has none",
+            )
+    return None
+
+
+def _oracle_lab(lab: Lab, oracle: Any) -> Lab:
+    return Lab(oracle, oracle, lab.arguments)
+
+
+def _second(subject: Any, session: Session, firsts: list) -> list | None:
+    """The gradient of a weighted sum of the gradients."""
+    linked = [g for g in firsts if g is not None and g.requires_grad]
+    if not linked:
+        return None
+    generator = torch.Generator().manual_seed(5)
+    weights = [
+        (torch.rand(tuple(g.shape), generator=generator, dtype=torch.float64) - 0.5).to(g.dtype)
+        for g in linked
+    ]
+    found = subject.backward(linked, session.leaves, weights, retain_graph=True)
+    return [None if g is None else subject.values(g) for g in found]
+
+
+def checked(lab: Lab, verdict: Verdict) -> Diagnosis | None:
+    """The CPU compiler's checked mode, which sees every load and store."""
+    if torch.cuda.is_initialized() or not mt.cpu.is_enabled():
+        return None
+    with mt.cpu.checked():
+        outcome = run(lab.subject, verdict.trial, exact=True)
+    return None if outcome.error is None else by_message(outcome.error, outcome.stage)
+
+
+PROCEDURES: dict[str, Procedure] = {
+    "stores of several programs": races,
+    "the checked mode": checked,
+    "repetition": repeated,
+    "a second call": second_call,
+    "no gradient required": without_gradient,
+    "a change in place": in_place,
+    "create_graph": create_graph,
+}
+"""By what they try."""

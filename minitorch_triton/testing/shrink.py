@@ -1,0 +1,112 @@
+"""The smallest trial in which a result is still wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from minitorch_triton.testing.diagnosis import Suspect
+from minitorch_triton.testing.lab import WRONG, Verdict
+from minitorch_triton.testing.situations import Situation, of_rank
+
+SIZES = (1, 2, 3, 4, 5, 7, 8, 16, 17, 33, 64, 65, 100, 129, 257, 513, 1025, 2049, 4097)
+TRIALS = 60
+"""How many smaller trials are tried."""
+
+
+def shrink(suspect: Suspect) -> Suspect:
+    """Make sizes small, then everything else plain, as long as the same result stays wrong.
+
+    What has a special pattern only where it is large, such as a tail, keeps being wrong when it is
+    small; the pattern was looked at before.
+    """
+    situation = _with_sizes(suspect)
+    if situation is None:
+        return suspect
+    best, smallest, left = suspect, situation, TRIALS
+    current = dict(situation.sizes)  # type: ignore[arg-type]
+    for name, size in current.copy().items():
+        for smaller in SIZES:
+            if smaller >= size or left <= 0:
+                break
+            left -= 1
+            candidate = replace(smallest, sizes=tuple({**current, name: smaller}.items()))
+            found = _still_wrong(suspect, candidate)
+            if found is not None:
+                best, smallest = found, candidate
+                current[name] = smaller
+                break
+    for change in (
+        {"dtype": torch.float32},
+        {"layouts": ()},
+        {"upstream": "contiguous"},
+        {"values": "random"},
+    ):
+        if all(getattr(smallest, key) == value for key, value in change.items()):
+            continue
+        candidate = replace(smallest, **change)
+        found = _still_wrong(suspect, candidate)
+        if found is not None:
+            best, smallest = found, candidate
+    return _round_values(best)
+
+
+def _with_sizes(suspect: Suspect) -> Situation | None:
+    """The situation with its sizes spelt out."""
+    from minitorch_triton.testing.arguments import sizes_named
+
+    situation = suspect.verdict.situation
+    arguments = suspect.lab.arguments
+    if situation.rank is not None:
+        arguments = of_rank(arguments, situation.rank)
+    if not arguments.sizes:
+        return None
+    sizes = situation.sizes
+    if isinstance(sizes, str):
+        sizes = tuple((sizes_named(arguments, sizes) or {}).items())
+    return replace(situation, sizes=sizes, feature=situation.feature, seed=situation.seed or 1)
+
+
+def _still_wrong(suspect: Suspect, situation: Situation) -> Suspect | None:
+    verdict = suspect.lab.judge(situation)
+    return None if verdict is None else _same_trouble(suspect, verdict)
+
+
+def _same_trouble(suspect: Suspect, verdict: Verdict) -> Suspect | None:
+    if verdict.status != WRONG:
+        return None
+    if suspect.mismatch is None:
+        before, now = suspect.verdict.outcome, verdict.outcome
+        alike = type(before.error) is type(now.error) and before.stage == now.stage
+        alike &= bool(before.overwritten) == bool(now.overwritten)
+        return Suspect(suspect.lab, suspect.verdicts, verdict, None) if alike else None
+    for mismatch in verdict.mismatches:
+        if mismatch.place == suspect.mismatch.place and (mismatch.found is None) == (
+            suspect.mismatch.found is None
+        ):
+            return Suspect(suspect.lab, suspect.verdicts, verdict, mismatch)
+    return None
+
+
+def _round_values(suspect: Suspect) -> Suspect:
+    """Values of one or two digits, if the result is still wrong with them."""
+    trial = suspect.trial
+    if sum(x.numel() for x in trial.args if isinstance(x, torch.Tensor)) > 64:
+        return suspect
+    rounded = tuple(
+        (x.double() * 10).round().div(10).to(x.dtype)
+        if isinstance(x, torch.Tensor) and x.is_floating_point()
+        else x
+        for x in trial.values()
+    )
+    upstream = tuple(
+        None if g is None else (g.double() * 4).round().div(4).to(g.dtype)
+        for g in suspect.upstream
+    ) if suspect.verdict.right.upstream else None  # fmt: skip
+    candidate = replace(trial, args=rounded, upstream=upstream)
+    try:
+        verdict = suspect.lab.judge_trial(suspect.verdict.situation, candidate)
+    except Exception:
+        return suspect
+    return _same_trouble(suspect, verdict) or suspect

@@ -1,0 +1,376 @@
+"""One experiment: arguments with their layouts, forward and backward, and what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+import minitorch_triton as mt
+from minitorch_triton.testing.placement import GUARD, memory_of, place, poisoned, values_for
+from minitorch_triton.testing.subject import Subject
+
+NAN = math.nan
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a function is given.
+
+    Attributes:
+        args: values of the tensors (contiguous), and constants.
+        layouts: of each tensor, as of :func:`~.placement.place`; ignored for constants.
+        upstream: values of an upstream gradient per output; None to draw them.
+        upstream_layout: their layout.
+        needs: whether each argument requires a gradient.
+        same: every tensor argument is the first one, the same object.
+        seed: of upstream gradients that are drawn.
+        poison: in fresh buffers. guard: around the arguments.
+        named: keyword arguments.
+    """
+
+    args: tuple[Any, ...]
+    layouts: tuple[str, ...]
+    needs: tuple[bool, ...]
+    upstream: tuple[torch.Tensor | None, ...] | None = None
+    upstream_layout: str = "contiguous"
+    same: bool = False
+    seed: int = 0
+    poison: float = NAN
+    guard: float = NAN
+    named: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def wanted(self) -> list[int]:
+        """The arguments whose gradients are asked for; one for all where all are the same."""
+        found = [n for n, need in enumerate(self.needs) if need]
+        return found[:1] if self.same else found
+
+    def values(self) -> list[Any]:
+        """The arguments as they are: what a layout cannot hold is left out."""
+        result = [
+            values_for(x, layout) if isinstance(x, torch.Tensor) else x
+            for x, layout in zip(self.args, self.layouts, strict=True)
+        ]
+        if self.same:
+            result = [result[0] if isinstance(x, torch.Tensor) else x for x in result]
+        return result
+
+    def drawn_upstream(
+        self, shapes: list[tuple[int, ...]], dtypes: list[torch.dtype]
+    ) -> list[torch.Tensor | None]:
+        """Values of the upstream gradients, for outputs of these shapes."""
+        if self.upstream is not None:
+            return list(self.upstream)
+        generator = torch.Generator().manual_seed(1234 + self.seed)
+        result = []
+        for shape, dtype in zip(shapes, dtypes, strict=True):
+            values = torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
+            values += 0.25 * values.sign()  # not near 0, where a ratio says nothing
+            values = values.to(dtype) if dtype.is_floating_point else values
+            result.append(values_for(values, self.upstream_layout))
+        return result
+
+
+@dataclass
+class Outcome:
+    """What a function did.
+
+    Attributes:
+        outputs: their values. linked: which of them require a gradient.
+        gradients: one per wanted argument; None if there is none.
+        known: which elements of an expected gradient are known (all, if None).
+        upstream: the values that were used.
+        error: what was raised, in ``stage`` "forward" or "backward".
+        overwritten: arguments whose values changed (or "upstream").
+        beyond: arguments after or before whose elements memory changed.
+        precision: relative, of expected gradients that are differences; 0 if they are exact.
+        worst: the largest error that was found in comparing it.
+    """
+
+    outputs: list[torch.Tensor] = field(default_factory=list)
+    linked: list[bool] = field(default_factory=list)
+    gradients: list[torch.Tensor | None] = field(default_factory=list)
+    known: list[torch.Tensor | None] = field(default_factory=list)
+    upstream: list[torch.Tensor | None] = field(default_factory=list)
+    error: Exception | None = None
+    stage: str = ""
+    overwritten: list[int | str] = field(default_factory=list)
+    beyond: list[int | str] = field(default_factory=list)
+    precision: float = 0.0
+    worst: float = 0.0
+
+
+def _changed(before: torch.Tensor, after: torch.Tensor) -> bool:
+    return not torch.equal(before, after)
+
+
+class Placed:
+    """Arguments of a trial in memory, with a copy of what they were."""
+
+    def __init__(self, subject: Subject, trial: Trial, behind: int = GUARD):
+        self.args: list[Any] = []
+        self.memory: dict[int | str, tuple[torch.Tensor, torch.Tensor]] = {}
+        for n, (x, layout) in enumerate(zip(trial.values(), trial.layouts, strict=True)):
+            if not isinstance(x, torch.Tensor):
+                self.args.append(x)
+            elif trial.same and self.args and n > 0:
+                self.args.append(self.args[0])
+            else:
+                placed = place(x.to(subject.device), layout, trial.guard, behind)
+                self.memory[n] = (placed, memory_of(placed).clone())
+                self.args.append(subject.leaf(placed, trial.needs[n]))
+
+    def add(self, name: str, x: torch.Tensor) -> None:
+        self.memory[name] = (x, memory_of(x).clone())
+
+    def audit(self, outcome: Outcome) -> None:
+        """Note which memory is not what it was."""
+        for name, (placed, before) in self.memory.items():
+            if not _changed(before, memory_of(placed)):
+                continue
+            old = before.view(placed.dtype) if placed.dtype != torch.bool else before
+            was = old.as_strided(placed.shape, placed.stride(), placed.storage_offset())
+            same = torch.equal(_bits(was), _bits(placed))
+            (outcome.beyond if same else outcome.overwritten).append(name)
+
+
+def _bits(x: torch.Tensor) -> torch.Tensor:
+    return x.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)
+
+
+def run(subject: Subject, trial: Trial, exact: bool = False) -> Outcome:
+    """Forward and backward of the function under test.
+
+    Args:
+        exact: no memory follows the tensors, for a checked mode.
+    """
+    outcome = Outcome()
+    behind = 0 if exact else GUARD
+    with poisoned(trial.poison, exact) as untouched:
+        placed = Placed(subject, trial, behind)
+        outcome.stage = "forward"
+        try:
+            outputs = subject.forward(placed.args, **dict(trial.named))
+            outcome.outputs = [subject.values(y).clone() for y in outputs]
+            outcome.linked = [y.requires_grad for y in outputs]
+            outcome.stage = "backward"
+            shapes = [tuple(y.shape) for y in outputs]
+            upstream = trial.drawn_upstream(shapes, [y.dtype for y in outputs])
+            outcome.upstream = upstream
+            laid_out = [None if g is None else place(
+                g.to(y.device, y.dtype), trial.upstream_layout, trial.guard, behind
+            ) for g, y in zip(upstream, outputs, strict=True)]  # fmt: skip
+            for number, g in enumerate(laid_out):
+                if g is not None:
+                    placed.add(f"upstream gradient {number}" if number else "upstream gradient", g)
+            inputs = [placed.args[n] for n in trial.wanted]
+            gradients = subject.backward(outputs, inputs, laid_out, retain_graph=True)
+            outcome.gradients = [
+                None if found is None else subject.values(found).clone() for found in gradients
+            ]
+            outcome.stage = ""
+        except Exception as error:
+            outcome.error = error
+        placed.audit(outcome)
+        if not untouched():
+            outcome.beyond.append("a buffer that the function made")
+    return outcome
+
+
+class Reference:
+    """The right answer from a function of torch tensors, computed in float64 on the same values."""
+
+    exact = True
+
+    def __init__(self, subject: Subject):
+        self.subject = subject
+
+    def run(self, trial: Trial, precise: bool = True, strided: bool = False) -> Outcome:
+        """Outputs and gradients.
+
+        Args:
+            precise: in float64; else in the trial's own dtypes, for what overflows.
+            strided: on every second element of memory, so that PyTorch does not vectorise.
+
+        Raises:
+            Exception: whatever the reference raises: it does not take such arguments.
+        """
+        leaves: list[Any] = []
+        for n, x in enumerate(trial.values()):
+            if not isinstance(x, torch.Tensor):
+                leaves.append(x)
+            elif trial.same and leaves:
+                leaves.append(leaves[0])
+            else:
+                x = x.double() if precise and x.is_floating_point() else x.clone()
+                x = place(x, "sliced", 0.0) if strided else x
+                leaves.append(self.subject.leaf(x, trial.needs[n]))
+        outputs = self.subject.forward(leaves, **dict(trial.named))
+        shapes = [tuple(y.shape) for y in outputs]
+        upstream = trial.drawn_upstream(shapes, [_drawn_dtype(trial)] * len(outputs))
+        wanted = [leaves[n] for n in trial.wanted]
+        given = [
+            g.to(y.dtype) if y.requires_grad and g is not None else None
+            for g, y in zip(upstream, outputs, strict=True)
+        ]
+        if strided:
+            given = [None if g is None else place(g, "sliced", 0.0) for g in given]
+        gradients = self.subject.backward(outputs, wanted, given, retain_graph=True)
+        values = [None if g is None else self.subject.values(g) for g in gradients]
+        return Outcome(
+            [self.subject.values(y) for y in outputs],
+            [y.requires_grad for y in outputs],
+            values,
+            [None] * len(values),
+            upstream,
+        )
+
+
+def _drawn_dtype(trial: Trial) -> torch.dtype:
+    """Upstream gradients are rounded to the dtype under test, also for the reference."""
+    for x in trial.args:
+        if isinstance(x, torch.Tensor) and x.is_floating_point():
+            return x.dtype
+    return torch.float32
+
+
+EVALUATIONS = 3000
+"""How many elements are moved one by one before differences are given up as too slow."""
+
+
+class TooLargeError(Exception):
+    """There are too many elements to differentiate by differences."""
+
+
+class Differences:
+    """The right gradient from central differences of the function itself, in float64.
+
+    With a step h the difference is wrong by O(h^2) and by eps/h; h = eps^(1/3) balances both at
+    eps^(2/3). A function that computes in float32 even on float64 tensors is noticed by its rounded
+    results and gets float32's step. Where the differences to the left and to the right disagree, at
+    a kink, the derivative counts as unknown.
+    """
+
+    exact = False
+
+    def __init__(self, subject: Subject):
+        self.subject = subject
+
+    def run(self, trial: Trial, precise: bool = True) -> Outcome:
+        """Outputs in float64, and gradients.
+
+        Raises:
+            TooLargeError: see :data:`EVALUATIONS`.
+            Exception: whatever the function raises.
+        """
+        with contextlib.nullcontext() if not precise else mt.no_grad(), torch.no_grad():
+            return self._run(trial)
+
+    def _run(self, trial: Trial) -> Outcome:
+        given = trial.values()
+        dtype = torch.float64
+        floats = [x for x in given if isinstance(x, torch.Tensor) and x.is_floating_point()]
+
+        def evaluate(moved: dict[int, torch.Tensor]) -> list[torch.Tensor]:
+            args = []
+            for n, x in enumerate(given):
+                if isinstance(x, torch.Tensor):
+                    source = moved.get(0 if trial.same else n, given[0] if trial.same else x)
+                    x = source.to(dtype) if x.is_floating_point() else x
+                    args.append(self.subject.leaf(x.to(self.subject.device, copy=True), False))
+                else:
+                    args.append(x)
+            outputs = self.subject.forward(args, **dict(trial.named))
+            return [self.subject.values(y).double() for y in outputs]
+
+        try:
+            base = evaluate({})
+        except Exception:
+            dtype = floats[0].dtype if floats else torch.float32
+            base = evaluate({})
+        rounded = all(torch.equal(y, y.float().double()) for y in base if y.numel())
+        nontrivial = any((y != y.bfloat16().double()).any() for y in base)
+        eps = torch.finfo(torch.float32 if rounded and nontrivial else torch.float64).eps
+        if dtype in (torch.float16, torch.bfloat16):
+            eps = torch.finfo(dtype).eps
+        step = eps ** (1 / 3)
+        shapes = [tuple(y.shape) for y in base]
+        upstream = trial.drawn_upstream(shapes, [_drawn_dtype(trial)] * len(base))
+        weights = [torch.zeros(()) if g is None else g.double() for g in upstream]
+        outcome = Outcome(base, [True] * len(base), upstream=upstream)
+        outcome.precision = 100 * eps ** (2 / 3)
+        for n in trial.wanted:
+            gradient, known = _differences(evaluate, n, given[n].double(), base, weights, step)
+            outcome.gradients.append(gradient)
+            outcome.known.append(known)
+        return outcome
+
+
+def _differences(
+    evaluate: Callable,
+    n: int,
+    x: torch.Tensor,
+    base: list[torch.Tensor],
+    weights: list[torch.Tensor],
+    step: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The gradient with respect to argument n, and where it is known."""
+    if x.numel() == 0:
+        return x.clone(), torch.ones_like(x, dtype=torch.bool)
+    rows = _independent_rows(evaluate, n, x, base, step)
+    columns = x.numel() // rows
+    if columns > EVALUATIONS:
+        raise TooLargeError(f"{x.numel()} elements are too many for differences")
+    flat = x.reshape(rows, columns)
+    gradient, bend = torch.zeros_like(flat), torch.zeros_like(flat)
+    scale = step * max(1.0, float(x.abs().mean()))
+    for column in range(columns):
+        sides = []
+        for sign in (1, -1):
+            moved = flat.clone()
+            moved[:, column] += sign * scale
+            found = evaluate({n: moved.reshape(x.shape)})
+            total = flat.new_zeros(rows)
+            for y, y0, g in zip(found, base, weights, strict=True):
+                change = (
+                    (g * (y - y0)).reshape(rows, -1) if rows > 1 else (g * (y - y0)).reshape(1, -1)
+                )
+                total += change.sum(dim=1)
+            sides.append(total / (sign * scale))
+        gradient[:, column] = (sides[0] + sides[1]) / 2
+        bend[:, column] = (sides[0] - sides[1]).abs()
+    size = gradient.abs() + gradient.abs().mean()
+    known = bend <= 0.05 * size + 1e-3 * step
+    return gradient.reshape(x.shape), known.reshape(x.shape)
+
+
+def _independent_rows(
+    evaluate: Callable, n: int, x: torch.Tensor, base: list[torch.Tensor], step: float
+) -> int:
+    """Into how many parts x falls that only matter to the same part of each output.
+
+    All elements if the function is elementwise, the rows if it works on rows, else 1: so many
+    elements can be moved at once.
+    """
+    for rows in (x.numel(), x.shape[0] if x.ndim else 1):
+        if rows <= 1 or any(y.numel() % rows or y.numel() == 0 for y in base):
+            continue
+        generator = torch.Generator().manual_seed(0)
+        independent = True
+        for _ in range(2):
+            chosen = torch.rand(rows, generator=generator) < 0.5
+            moved = x.reshape(rows, -1) + 100 * step * chosen.double().unsqueeze(1)
+            found = evaluate({n: moved.reshape(x.shape)})
+            for y, y0 in zip(found, base, strict=True):
+                rest = ~chosen
+                independent &= torch.equal(
+                    y.reshape(rows, -1)[rest].nan_to_num(), y0.reshape(rows, -1)[rest].nan_to_num()
+                )
+        if independent:
+            return rows
+    return 1

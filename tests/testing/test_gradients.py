@@ -1,0 +1,226 @@
+"""The gradient tool finds planted mistakes, says of which kind they are, and alarms nobody else."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import planted
+import pytest
+import torch
+from planted import CORRECT, PLANTED, Planted
+
+import minitorch_triton as mt
+from minitorch_triton.testing import KINDS, check_gradients
+from minitorch_triton.testing.__main__ import main
+from minitorch_triton.testing.races import racing_stores
+from minitorch_triton.testing.situations import mixtures
+from minitorch_triton.testing.subject import framework_of
+from minitorch_triton.testing.table import cases_with_gradient, check_case
+
+BY_NAME = {case.name: case for case in PLANTED + CORRECT}
+
+ONE_EACH = list({case.kind: case for case in reversed(PLANTED)}.values())
+"""The first of each kind; ``python tests/testing/planted.py`` checks all of them."""
+
+
+def check(case: Planted, **options):
+    options.setdefault("shrinking", False)
+    return check_gradients(case.fn, case.reference, case.inputs, name=case.name, **options)
+
+
+@pytest.mark.parametrize("case", ONE_EACH, ids=lambda case: case.name)
+def test_a_planted_mistake_is_told_by_its_kind(case):
+    report = check(case)
+    assert not report
+    assert report.kinds[0] == case.kind, str(report)
+
+
+def test_every_kind_is_planted():
+    assert set(KINDS) - {case.kind for case in PLANTED} == {"extreme", "same", "error", "formula"}
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "product", "squared_error", "cube"])
+def test_no_false_alarm(name):
+    report = check(BY_NAME[name], dtypes=[torch.float32])
+    assert report, str(report)
+
+
+@pytest.mark.parametrize("name", ["add:broadcast", "amax"])
+def test_no_false_alarm_on_operations(name):
+    (case,) = cases_with_gradient([name])
+    report = check_case(case, dtypes=[torch.float32])
+    assert report, str(report)
+
+
+# What a report tells
+
+
+@pytest.fixture(scope="module")
+def tail():
+    """The report on a kernel that leaves the last elements out."""
+    return check(BY_NAME["tail masked off"], shrinking=True)
+
+
+def test_the_report_tells_where_and_how_to_see_it(tail):
+    text = str(tail)
+    assert "gradient of input 0 (x): tail beyond the last full block" in text
+    assert "the last 213 elements, from element 17408 on" in text
+    assert re.search(r"\.+#+\n", text), "a map of the wrong elements"
+    assert "tolerance 1.9e-06 = 8 * eps(float32) * (1 + sqrt(1 terms))" in text
+    assert tail.failures[0].small.trial.args[0].shape == (1, 1)
+    assert len(text.splitlines()) < 40
+
+
+def test_the_reproduction_runs(capsys):
+    report = check(BY_NAME["ours: not summed"], shrinking=True)
+    lines = [line.strip() for line in str(report).splitlines()]
+    script = lines[lines.index("import torch") :]
+    assert "from planted import OurScale" in script
+    exec("\n".join(script), {})
+    printed = capsys.readouterr().out
+    right = next(line for line in script if line.startswith("# right"))
+    found = [float(x) for x in re.findall(r"-?\d+\.\d*", printed)]
+    assert found != [float(x) for x in re.findall(r"-?\d+\.?\d*", right)]
+
+
+def test_inputs_are_told_by_name_and_factors_by_what_they_are():
+    text = str(check(BY_NAME["factor (1 - y) forgotten"]))
+    assert "found / right = 1 / (1 - y): a factor 1 - y is missing" in text
+    assert "size 0 of input 0" in str(check(BY_NAME["mean for sum"]))
+
+
+# How it finds out what it is given
+
+
+def test_the_framework_is_found_out():
+    torch_function, ours = planted.sigmoid(), planted.OurScale
+    assert (
+        framework_of(torch_function) == framework_of(lambda x: torch_function.apply(x)) == "torch"
+    )
+    assert framework_of(ours) == framework_of(lambda x: mt.relu(x)) == "minitorch_triton"
+    assert framework_of(torch.nn.Linear(2, 2)) == "torch"
+    assert framework_of(lambda x: x * x) is None
+
+
+def test_a_function_that_cannot_be_called_is_an_error():
+    with pytest.raises(TypeError, match=r"no way was found to call .*; say what it takes"):
+        check_gradients(planted.layer_norm(), lambda x, y, z: x)
+    with pytest.raises(ValueError, match="framework is 'jax', expected one of torch"):
+        check_gradients(planted.sigmoid(), torch.sigmoid, framework="jax")
+
+
+def test_constants_and_whole_numbers():
+    report = check_gradients(
+        mt.nn.functional.cross_entropy,
+        torch.nn.functional.cross_entropy,
+        ["B C", "B<C"],
+        dtypes=[torch.float32],
+    )
+    assert report, str(report)
+
+
+def test_random_situations_are_the_same_for_the_same_seed(tail):
+    arguments = tail.lab.arguments
+    first, second, third = (mixtures(arguments, (torch.float32,), 5, seed) for seed in (0, 0, 1))
+    assert first == second != third
+
+
+RACE = """
+tt.func public @k(%out: !tt.ptr<f32>, %x: !tt.ptr<f32>) {
+  %p = tt.get_program_id x : i32
+  %a = tt.addptr %x, %p : !tt.ptr<f32>, i32
+  %v = tt.load %a : !tt.ptr<f32>
+  tt.store %ADDRESS, %VALUE : !tt.ptr<f32>
+  tt.return
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "value", "grid", "racing"),
+    [
+        ("out", "v", (4, 1, 1), ["out"]),
+        ("out", "v", (1, 1, 1), []),  # one program only
+        ("a", "v", (4, 1, 1), []),  # each writes to its own place
+        ("out", "x", (4, 1, 1), []),  # all write the same
+    ],
+)
+def test_stores_of_several_programs_to_one_address(address, value, grid, racing):
+    ir = RACE.replace("ADDRESS", address).replace("VALUE", value)
+    assert racing_stores(ir, grid) == racing
+
+
+# Command line and pytest
+
+
+def test_command_line(capsys, tmp_path):
+    page = tmp_path / "report.html"
+    status = main(["planted:OurScale", "--reference", "torch.mul", "--inputs", "M N", "N",
+                   "--dtype", "float32", "--html", str(page)])  # fmt: skip
+    assert status == 1
+    output = capsys.readouterr().out
+    assert "WRONG OurScale" in output
+    assert "broadcast not summed" in output
+    text = page.read_text()
+    assert text.count("<svg") >= 2
+    assert "0 of 1 functions are right" in text
+    assert main(["--op", "relu"]) == 0
+    assert capsys.readouterr().out.startswith("ok    relu: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give a function"),
+        (["--op", "rleu"], "rleu is not in the table of operations"),
+        (["nowhere:f"], "No module named 'nowhere'"),
+        (["planted:nothing"], "has no attribute 'nothing'"),
+    ],
+)
+def test_command_line_says_what_is_wrong(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+TEST_OF_A_USER = """
+import torch
+import planted
+
+def test_right(assert_gradients):
+    assert_gradients(planted.product(), torch.mul, dtypes=[torch.float32])
+
+def test_wrong(assert_gradients):
+    assert_gradients(planted.product("None"), torch.mul, dtypes=[torch.float32])
+"""
+
+
+def test_the_fixture_and_junit(tmp_path):
+    (tmp_path / "test_mine.py").write_text(TEST_OF_A_USER)
+    junit = tmp_path / "junit.xml"
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "minitorch_triton_pytest", "-q",
+         "--rootdir", tmp_path, "-c", "/dev/null", "--junit-xml", junit, tmp_path / "test_mine.py"],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert "1 failed, 1 passed" in result.stdout, result.stdout + result.stderr
+    text = junit.read_text()
+    assert 'name="diagnosis" value="gradient missing"' in text
+    assert "backward returned None for input 1 (b)" in text
+
+
+def test_the_plugin_is_light():
+    code = "import sys, minitorch_triton_pytest; print('torch' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout.strip() == "False", result.stderr
