@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import triton.language as tl
 
 import minitorch_triton as mt
 from minitorch_triton.ops import pointwise
@@ -19,6 +20,12 @@ DOCS = ROOT / "docs"
 def test_the_tables_of_operations_are_up_to_date(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["op_table.py", "--check"])
     runpy.run_path(str(ROOT / "docs" / "op_table.py"), run_name="__main__")
+
+
+@pytest.mark.skipif(not hasattr(tl, "squeeze"), reason="the page lists the names of Triton 3.9")
+def test_the_table_of_the_language_is_up_to_date_and_has_no_empty_row(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["language_table.py", "--check"])
+    runpy.run_path(str(ROOT / "docs" / "language_table.py"), run_name="__main__")
 
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in DOCS.glob("*.md"))]
