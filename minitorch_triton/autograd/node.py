@@ -277,7 +277,7 @@ class SavedTensor:
         # A hook sees no graph; what it returns is linked to the tensor's again.
         self._edge = tensor.grad_edge() if tensor.requires_grad else None
         with state.without_hooks():
-            self._packed = hooks[0](tensor.detach())
+            self._packed = hooks[0](tensor if self._edge is None else tensor.detach())
         self._hooks = hooks
         if tensor.storage.version != version:
             raise RuntimeError(

@@ -138,6 +138,7 @@ def checkpoint_sequential(
     segments: int,
     input: Any,
     use_reentrant: bool | None = None,
+    *,
     preserve_rng_state: bool = True,
     **kwargs: Any,
 ) -> Any:
@@ -268,7 +269,6 @@ class _Frame:
         def pack(tensor: Any) -> Any:
             nonlocal count
             index, count = count, count + 1
-            tensor = tensor.detach()
             if self.traces:
                 saved_at.append(traceback.format_stack())
             if index >= expected:

@@ -340,6 +340,27 @@ def test_saved_tensors_read_outside_of_backward():
     check(run)
 
 
+def test_a_tensor_without_gradient_is_itself_again():
+    seen = []
+
+    class Noted(mt.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            ctx.save_for_backward(y)
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            seen.extend(ctx.saved_tensors)
+            return g, None
+
+    y = mt.ones(3)
+    mt.utils.checkpoint.checkpoint(
+        Noted.apply, random(mt, 3), y, use_reentrant=False
+    ).sum().backward()
+    assert seen[0] is y
+
+
 def test_backward_inside_of_the_function():
     def run(T):
         def function(v):
