@@ -503,3 +503,7 @@ class ReducedElementwise(Elementwise):
 
     def recorded_backward(self, node: Any, grads: list, saved: list) -> Sequence:
         return super().recorded_backward(node, [self._upstream(grads[0], saved[0])], saved)
+
+    def jvp(self, *args: Any, **kwargs: Any) -> list:
+        """As any op's: with the sum behind it the Jacobian is not diagonal."""
+        return dispatch.Op.jvp(self, *args, **kwargs)

@@ -10,6 +10,8 @@ import torch
 from same import check
 
 import minitorch_triton as mt
+from minitorch_triton.testing import CASES
+from minitorch_triton.testing.checks import error, tolerance
 
 # PyTorch's make_dual loads scripted functions.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is dep:DeprecationWarning")
@@ -206,3 +208,56 @@ def in_level(T, function):
 @pytest.mark.parametrize("name", ERRORS)
 def test_errors(name):
     check(ERRORS[name], message=True)
+
+
+DIFFERENTIABLE = [
+    case
+    for case in CASES.values()
+    if case.deterministic and case.differentiable and torch.float64 in case.dtypes
+]
+
+
+def as_tuple(value):
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+SHIFTED_BY_PYTORCH = 1e-12 / 0.05**2
+"""PyTorch, where it differentiates binary_cross_entropy twice, adds 1e-12 to x and to 1 - x before
+it divides by them; the cases keep x in [0.05, 0.95]."""
+
+
+@pytest.mark.parametrize("case", DIFFERENTIABLE, ids=lambda case: case.name)
+def test_every_operation(case):
+    """The tangent beside PyTorch's ``autograd.functional.jvp``, which differentiates twice."""
+    xs = case.sample(torch.float64)
+    generator = torch.Generator().manual_seed(1)
+    tangents = {
+        place: torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        for place, (x, given) in enumerate(zip(xs, case.inputs, strict=True))
+        if x.dtype == torch.float64 and given.tracked
+    }
+
+    def floating(T, *varying):
+        args = [x.clone() if T is torch else mt.from_torch(x.clone()) for x in xs]
+        for place, arg in zip(tangents, varying, strict=True):
+            args[place] = arg * 1  # some cases write to their inputs
+        return tuple(y for y in as_tuple(case.call(T, *args)) if y.is_floating_point())
+
+    _, expected = torch.autograd.functional.jvp(
+        lambda *varying: floating(torch, *varying),
+        tuple(xs[place] for place in tangents),
+        tuple(tangents.values()),
+    )
+    with fw(mt).dual_level():
+        duals = [
+            fw(mt).make_dual(mt.from_torch(xs[place].clone()), mt.from_torch(tangent))
+            for place, tangent in tangents.items()
+        ]
+        outputs = floating(mt, *duals)
+        found = [fw(mt).unpack_dual(y).tangent for y in outputs]
+    limit = tolerance(torch.float64, case.terms, 16 * case.condition)
+    if case.op == "binary_cross_entropy":
+        limit += SHIFTED_BY_PYTORCH
+    for tangent, reference in zip(found, expected, strict=True):
+        assert tangent.shape == reference.shape
+        assert error(tangent.torch(), reference) <= limit
