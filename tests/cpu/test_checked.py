@@ -15,7 +15,7 @@ import triton.language as tl
 import minitorch_triton as mt
 import minitorch_triton.cpu as triton_cpu
 import minitorch_triton.storage
-from minitorch_triton.cpu import checking
+from minitorch_triton.cpu import analysis, checking, instrument
 
 ROOT = Path(__file__).parents[2]
 
@@ -374,6 +374,10 @@ def test_a_lane_without_a_value_reaches_a_result(dtype):
     selected[(1,)](x, out, 20, BLOCK=32)
     assert out.item() == 20
     total[(1,)](x, out, 16, BLOCK=16)
+
+
+def test_every_operation_that_accesses_memory_is_checked():
+    assert set(instrument._ACCESSES) == analysis.WRITES | {"tt.load"}
 
 
 # ---- The mode ------------------------------------------------------------------------------------
