@@ -83,7 +83,7 @@ class Finding(ctypes.Structure):
 
 
 # By `mt_access` and `mt_kind`.
-ACCESSES = ("load", "store", "atomic", "store")
+ACCESSES = ("load", "store", "atomic", "atomic", "store")
 KINDS = ("", "out of bounds", "no storage", "unwritten", "race", "masked-off")
 
 HEADLINES = {

@@ -126,9 +126,7 @@ class CheckedLibrary(Library):
         arguments = (ctypes.POINTER(StorageRecord) * len(values))()
         for slot, value in enumerate(values):
             if self.pointers[slot] is not None:
-                entry = registry.find(value % 2**64)
-                record = entry.record if entry is not None else storages.UNBOUNDED
-                arguments[slot] = ctypes.pointer(record)
+                arguments[slot] = ctypes.pointer(registry.record_of(value % 2**64))
         checks = Checks(arguments, find, _numbers.take(max(x, 0) * max(y, 0) * max(z, 0)))
         status = self.run(block, ctypes.byref(checks))
         if status == FAILED:

@@ -20,7 +20,7 @@ _ACCESSES = {
     "tt.atomic_rmw": "MT_ATOMIC",
     "tt.atomic_cas": "MT_ATOMIC",
     "tt.atomic_load": "MT_ATOMIC",
-    "tt.atomic_store": "MT_ATOMIC",
+    "tt.atomic_store": "MT_ATOMIC_STORE",
     "tt.atomic_poll": "MT_ATOMIC",
 }
 _MASKS = {

@@ -49,6 +49,8 @@ NO_CONTENT = np.array([0xA5, 0x7F, 0xB3, 0x7F, 0xA9, 0x7F, 0xBD, 0xFF], np.uint8
 
 # For memory of unknown size: an argument that says no more than its address.
 UNBOUNDED = StorageRecord(0, 2**64 - 1, None, None, 0)
+# For the null pointer, which is what an empty tensor has.
+NOTHING = StorageRecord(0, 0, None, None, 0)
 
 
 class Entry:
@@ -115,6 +117,13 @@ class Registry:
         if entry is not None and entry.owner is reference:
             del self.entries[address]
             del self.starts[bisect.bisect_left(self.starts, address)]
+
+    def record_of(self, address: int) -> StorageRecord:
+        """What a kernel gets to know of the storage of an argument."""
+        entry = self.find(address) if address else None
+        if entry is not None:
+            return entry.record
+        return UNBOUNDED if address else NOTHING
 
     def find(self, address: int) -> Entry | None:
         """The storage that an address belongs to."""

@@ -346,6 +346,21 @@ def test_a_lock_is_respected():
     assert out.tolist() == [6.0] * 16
 
 
+@triton.jit
+def signalled(box, out):
+    tl.atomic_store(box, 5)
+    tl.store(out, tl.atomic_load(box))
+
+
+@pytest.mark.skipif(not hasattr(tl, "atomic_store"), reason="Triton 3.6 has no atomic stores")
+def test_an_atomic_store_writes():
+    out = torch.zeros(1, dtype=torch.int32)
+    signalled[(1,)](torch.empty(1, dtype=torch.int32), out)
+    assert out.item() == 5
+    error = finding(signalled, (1,), torch.zeros(8, dtype=torch.int32)[8:], out)
+    assert error.access == "atomic"
+
+
 # ---- Lanes that a mask leaves out ----------------------------------------------------------------
 
 

@@ -15,7 +15,8 @@
 
 enum { MT_CHECK_FAILED = 2 }; /* the status of a launch with a finding */
 
-typedef enum { MT_LOAD, MT_STORE, MT_ATOMIC, MT_STORED } mt_access;
+/* MT_STORED looks at what a store has left behind. */
+typedef enum { MT_LOAD, MT_STORE, MT_ATOMIC, MT_ATOMIC_STORE, MT_STORED } mt_access;
 typedef enum { MT_OUT_OF_BOUNDS = 1, MT_NO_STORAGE, MT_UNWRITTEN, MT_RACE, MT_MASKED_OFF } mt_kind;
 
 /* One allocation. `unwritten` has a 1 for each byte that no kernel has written since it was
@@ -276,11 +277,11 @@ static inline __attribute__((unused)) int mt_check_row(mt_launch *L, const mt_si
         return mt_stored_masked_off(L, site, s, pointer, stride, low, high, row);
     }
     if (s->unwritten) {
-        if (site->access != MT_STORE &&
+        if ((site->access == MT_LOAD || site->access == MT_ATOMIC) &&
             mt_reads_unwritten(L, site, s, pointer, stride, low, high, row)) return 1;
         if (site->access != MT_LOAD) mt_writes(site, s, pointer, stride, low, high);
     }
-    if (site->access == MT_ATOMIC) mt_check->synchronised = 1;
+    if (site->access == MT_ATOMIC || site->access == MT_ATOMIC_STORE) mt_check->synchronised = 1;
     if (site->access == MT_STORE && mt_check->several) {
         mt_note_writer(site, s, pointer, stride, low, high, row);
     }
