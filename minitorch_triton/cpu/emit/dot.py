@@ -99,8 +99,10 @@ def multiply(em: Emitter, kind, left, right, inner, target, sizes, overwrite) ->
     m, n, k = sizes
     type_ = _ACCUMULATORS[kind]
     if overwrite and (left.rows, right.columns) != (str(m), str(n)):
-        em.line(f"if ({left.rows} < {m} || {right.columns} < {n})")
-        em.line(f"    memset({target}, 0, {m * n} * sizeof({type_}));")
+        em.line(
+            f"mt_gemm_clear_rest({target}, sizeof({type_}), {m}, {n}, {left.rows}, "
+            f"{right.columns});"
+        )
     whole = Matrix(target, Poly.constant(n), Poly.constant(1), str(m), str(n))
     call(em, kind, left, right, inner, whole, (m, k), overwrite)
 

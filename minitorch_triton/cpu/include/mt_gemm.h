@@ -22,6 +22,7 @@
 #ifndef MT_GEMM_H
 #define MT_GEMM_H
 #include <stdint.h>
+#include <string.h>
 
 /* Bytes of a vector, and most rows of a register tile: a tile is MT_GEMM_MR x 2 vectors, which with
  * two vectors of B and one element of A fills the 16 (AVX-512: 32) registers. */
@@ -62,5 +63,16 @@ MT_GEMM_DECLARE(f16f32, uint16_t, float)
 MT_GEMM_DECLARE(bf16f32, uint16_t, float)
 MT_GEMM_DECLARE(i8i32, int8_t, int32_t)
 #undef MT_GEMM_DECLARE
+
+/* Clears a block of M x N elements of `size` bytes but for its first rows and columns, which a
+ * product will overwrite. */
+static inline __attribute__((unused)) void mt_gemm_clear_rest(void *block, int64_t size, int64_t M,
+                                                              int64_t N, int64_t rows,
+                                                              int64_t columns) {
+  char *at = block;
+  for (int64_t i = 0; i < rows && columns < N; i++)
+    memset(at + (i * N + columns) * size, 0, (size_t)((N - columns) * size));
+  memset(at + rows * N * size, 0, (size_t)((M - rows) * N * size));
+}
 
 #endif

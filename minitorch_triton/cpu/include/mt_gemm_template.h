@@ -7,8 +7,6 @@
  * read in place. A panel of B (about MT_GEMM_KC rows) stays in L1, a block of A (MT_GEMM_MC rows)
  * in L2, a tile of C in registers.
  */
-#include <string.h>
-
 #include "mt_gemm.h"
 
 /* The types of operands and accumulator, and in which type its lanes are computed. */
