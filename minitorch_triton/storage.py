@@ -142,6 +142,12 @@ class Storage:
             return self.own_version + self.buffer._version
         return self.own_version
 
+    def set_version(self, version: int | None) -> None:
+        """Go on counting from this version."""
+        if version is not None and self.foreign:
+            version -= self.buffer._version
+        self.own_version = version
+
     def written(self) -> None:
         """Note that the memory was written to."""
         if self.foreign:

@@ -422,8 +422,11 @@ class Tensor:
                 "data set to a tensor that requires gradients must be floating point or complex "
                 "dtype"
             )
-        self.storage, self.layout = value.storage, value.layout
+        # The version counter is the tensor's, not that of the memory it gets.
+        version = self.storage.version
+        self.storage, self.layout = value.storage.alias(), value.layout
         self.offset, self.address = value.offset, value.address
+        self.storage.set_version(version)
         self._accumulator = None
 
     def __delattr__(self, name: str) -> None:

@@ -612,6 +612,21 @@ class Division(Elementwise):
         return super().inplace(x, *operands)
 
 
+class FloorDivision(Division):
+    """Without a derivative, as in PyTorch: who asks for one is told so."""
+
+    def configure(self, inputs: list[str], backward: list[str]) -> None:
+        super().configure(inputs, backward)
+        self.linked = [0]
+        self.differentiable = [True, True]
+
+    def backward(self, needs: tuple[bool, ...], g: Any, *saved: Any) -> Any:
+        raise NotImplementedError("derivative for aten::floor_divide is not implemented")
+
+    def recorded_backward(self, node: Any, grads: list, saved: list) -> Sequence:
+        return self.backward(node.needs, *grads)
+
+
 def _check_divisor(operands: Sequence[Any]) -> None:
     """Raise where integers are divided by zero, on a CPU; a GPU is not waited for."""
     for operand in operands:
@@ -637,8 +652,8 @@ add_scaled = AddScaled("Add", fn.add_scaled, {"a": fn.identity_grad, "b": fn.sca
 sub = Elementwise("Sub", fn.sub, {"a": fn.identity_grad, "b": fn.negated_grad})
 mul = Elementwise("Mul", fn.mul, {"a": fn.mul_grad_a, "b": fn.mul_grad_b})
 div = Elementwise("Div", fn.div, {"a": fn.div_grad_a, "b": fn.div_grad_b}, "float")
-floor_divide_int = Division("FloorDivide", fn.floor_divide_int)
-floor_divide_float = Elementwise("FloorDivide", fn.floor_divide_float)
+floor_divide_int = FloorDivision("FloorDivide", fn.floor_divide_int)
+floor_divide_float = FloorDivision("FloorDivide", fn.floor_divide_float)
 remainder = Division("Remainder", fn.remainder, {"a": fn.identity_grad, "b": fn.remainder_grad_b})
 fmod = Division("Fmod", fn.fmod, {"a": fn.identity_grad})
 neg = Elementwise("Neg", fn.neg, {"x": fn.negated_grad})

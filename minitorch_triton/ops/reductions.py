@@ -13,7 +13,7 @@ import torch
 from minitorch_triton.kernels import elementwise as fn
 from minitorch_triton.kernels import reduce as kernels
 from minitorch_triton.ops import dispatch, promotion
-from minitorch_triton.ops.creation import fill_with
+from minitorch_triton.ops.creation import cat, fill_with
 from minitorch_triton.ops.dispatch import Number, Op
 from minitorch_triton.ops.pointwise import (
     Elementwise,
@@ -150,8 +150,6 @@ class Extreme(Reduction):
 class Product(Reduction):
     """The product."""
 
-    composed = True
-
     def forward(self, x: Any, dims: Dims, keepdim: bool, dtype: torch.dtype) -> Any:
         return self.reduce(x, dims, keepdim, dtype)
 
@@ -168,6 +166,20 @@ class Product(Reduction):
             where(eq(zeros, 0), nonzero / where(zero, 1.0, x), 0.0),
         )
         return (_restored(g, shape, dims, keepdim) * others).to(x.dtype)
+
+    def decompose(self, x: Any, dims: Dims, keepdim: bool, dtype: torch.dtype) -> Any:
+        # Products of halves: unlike y / x they have all derivatives at a zero.
+        x = x.to(dtype)
+        if x.layout.numel == 0:
+            return sum(x, dims, keepdim) + 1 if dims else x.clone()
+        shape = _kept_shape(tuple(x.shape), dims, keepdim)
+        for dim in dims:
+            while x.shape[dim] > 1:
+                half = x.shape[dim] // 2
+                y = x.narrow(dim, 0, half) * x.narrow(dim, half, half)
+                rest = x.narrow(dim, 2 * half, x.shape[dim] - 2 * half)
+                x = cat([y, rest], dim) if rest.shape[dim] else y
+        return x.reshape(shape)
 
 
 class ArgExtreme(Op):

@@ -104,6 +104,8 @@ def _many_views(x: Any, dim: int, indices: Sequence, node_type: type) -> tuple:
         y = dispatch.Tensor(x.storage, form, x.offset + offset)
         y.become_view(x, (index_view, (*before, index)))
         y._unrewritable = ONE_OF_SEVERAL
+        if not state.grad_enabled:
+            y._unrewritable = UNDER_INFERENCE if state.inference else UNDER_NO_GRAD
         pieces.append(y)
     if state.grad_enabled and x.requires_grad and pieces:
         node = node_type((x.grad_edge(),), [piece.layout for piece in pieces])
