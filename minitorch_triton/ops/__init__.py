@@ -16,6 +16,7 @@ from minitorch_triton.ops.losses import (
     smooth_l1_loss,
 )
 from minitorch_triton.ops.normalization import batch_norm, layer_norm, rms_norm
+from minitorch_triton.ops.output import write_out
 from minitorch_triton.ops.pointwise import elementwise
 from minitorch_triton.ops.products import linear, matmul
 from minitorch_triton.ops.random import dropout
@@ -51,11 +52,15 @@ __all__ = [
 ]
 
 
-def add(a: Any, b: Any, *, alpha: Any = 1) -> Any:
+def add(a: Any, b: Any, *, alpha: Any = 1, out: Any = None) -> Any:
     """``a + alpha * b``."""
+    if out is not None:
+        return write_out("add", out, (a, b), lambda: add(a, b, alpha=alpha))
     return _pointwise.add(a, b) if alpha == 1 else _pointwise.add_scaled(a, b, alpha)
 
 
-def sub(a: Any, b: Any, *, alpha: Any = 1) -> Any:
+def sub(a: Any, b: Any, *, alpha: Any = 1, out: Any = None) -> Any:
     """``a - alpha * b``."""
+    if out is not None:
+        return write_out("sub", out, (a, b), lambda: sub(a, b, alpha=alpha))
     return _pointwise.sub(a, b) if alpha == 1 else _pointwise.add_scaled(a, b, -alpha)

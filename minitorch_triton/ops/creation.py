@@ -15,6 +15,7 @@ from minitorch_triton.kernels import elementwise as fn
 from minitorch_triton.kernels.map import TRITON_DTYPE
 from minitorch_triton.ops import dispatch, promotion
 from minitorch_triton.ops.dispatch import Number, Op, Planned, empty_as
+from minitorch_triton.ops.output import write_out
 from minitorch_triton.ops.pointwise import (
     Elementwise,
     apply_map,
@@ -411,8 +412,10 @@ _cat = Cat("Cat")
 _stack = Cat("Stack")
 
 
-def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
+def cat(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
     """Concatenate along an existing dimension; the other sizes must agree."""
+    if out is not None:
+        return write_out("cat", out, tuple(tensors), lambda: cat(tensors, dim))
     tensors = tuple(tensors)
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
@@ -445,8 +448,10 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     return _cat(dim, *tensors)
 
 
-def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
+def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
     """Concatenate along a new dimension; all shapes must agree."""
+    if out is not None:
+        return write_out("stack", out, tuple(tensors), lambda: stack(tensors, dim))
     tensors = list(tensors)
     if not tensors:
         raise RuntimeError("stack expects a non-empty TensorList")

@@ -23,6 +23,7 @@ from minitorch_triton.ops.dispatch import (
     empty_as,
     type_name,
 )
+from minitorch_triton.ops.output import write_out
 from minitorch_triton.ops.tracing import trace
 from minitorch_triton.storage import Layout, contiguous_strides, layout
 
@@ -259,7 +260,10 @@ class Elementwise(Op):
 
     def __call__(self, *operands: Any, **named: Any) -> Any:
         if len(operands) != len(self.parameters) or named:
+            out = named.pop("out", None)
             operands = self._complete(operands, named)
+            if out is not None:
+                return write_out(self.name.lower(), out, operands, lambda: self(*operands))
         args = _wrap(operands)
         results = self.plan_forward(args)
         if state.grad_enabled:
@@ -604,7 +608,8 @@ class Division(Elementwise):
     """A division with a whole result or remainder; integers must not be divided by zero."""
 
     def __call__(self, *operands: Any, **named: Any) -> Any:
-        _check_divisor(operands if not named else self._complete(operands, named))
+        given = {key: value for key, value in named.items() if key != "out"}
+        _check_divisor(self._complete(operands, given) if given else operands)
         return super().__call__(*operands, **named)
 
     def inplace(self, x: Any, *operands: Any) -> Any:
@@ -736,8 +741,10 @@ isinf = Elementwise("Isinf", fn.isinf, result="bool")
 isfinite = Elementwise("Isfinite", fn.isfinite, result="bool")
 
 
-def pow(x: Any, exponent: Any) -> Any:
+def pow(x: Any, exponent: Any, *, out: Any = None) -> Any:
     """``x ** exponent`` for tensors and numbers, not both numbers."""
+    if out is not None:
+        return write_out("pow", out, (x, exponent), lambda: pow(x, exponent))
     operands = _wrap((x, exponent))
     if isinstance(exponent, (int, float)) and exponent == 2 and x.dtype.is_floating_point:
         return square(x)
@@ -773,8 +780,10 @@ def bitwise_not(x: Any) -> Any:
     return logical_not(x) if x.dtype == torch.bool else bitwise_not_int(x)
 
 
-def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
+def clamp(x: Any, min: Any = None, max: Any = None, *, out: Any = None) -> Any:
     """Limit x to [min, max], numbers or tensors, of which one may be None."""
+    if out is not None:
+        return write_out("clamp", out, (x, min, max), lambda: clamp(x, min, max))
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if min is None:

@@ -12,6 +12,7 @@ import torch
 from minitorch_triton.kernels import matmul as kernels
 from minitorch_triton.ops import creation, dispatch, pointwise, reductions
 from minitorch_triton.ops.dispatch import Op
+from minitorch_triton.ops.output import write_out
 from minitorch_triton.storage import Layout
 
 _INPUT_PRECISION = {"highest": "ieee", "high": "tf32", "medium": "tf32"}
@@ -294,8 +295,10 @@ def _check_inner(a: Any, b: Any) -> None:
         )
 
 
-def mm(input: Any, mat2: Any) -> Any:
+def mm(input: Any, mat2: Any, *, out: Any = None) -> Any:
     """The product of two matrices: (M, K) @ (K, N)."""
+    if out is not None:
+        return write_out("mm", out, (input, mat2), lambda: mm(input, mat2))
     a, b = _forms("mm", input, mat2)
     if len(a.shape) != 2:
         raise RuntimeError("self must be a matrix")
@@ -360,7 +363,7 @@ def outer(input: Any, vec2: Any) -> Any:
     return input.reshape(-1, 1) * vec2
 
 
-def matmul(input: Any, other: Any) -> Any:
+def matmul(input: Any, other: Any, *, out: Any = None) -> Any:
     """``input @ other``: vectors, matrices, and stacks of matrices that broadcast.
 
     Args:
@@ -370,6 +373,8 @@ def matmul(input: Any, other: Any) -> Any:
     Raises:
         RuntimeError: the sizes do not fit.
     """
+    if out is not None:
+        return write_out("matmul", out, (input, other), lambda: matmul(input, other))
     first, second = _forms("matmul", input, other)
     if len(first.shape) == len(second.shape) == 2:
         _check_inner(first, second)

@@ -15,6 +15,7 @@ from minitorch_triton.kernels import reduce as kernels
 from minitorch_triton.ops import dispatch, promotion
 from minitorch_triton.ops.creation import cat, fill_with
 from minitorch_triton.ops.dispatch import Number, Op
+from minitorch_triton.ops.output import write_out
 from minitorch_triton.ops.pointwise import (
     Elementwise,
     apply_reduction,
@@ -254,9 +255,16 @@ def _numpy_names(function: Callable) -> Callable:
 
 @_numpy_names
 def sum(
-    input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: torch.dtype | None = None,
+    out: Any = None,
 ) -> Any:
     """The sum over some dimensions, or all."""
+    if out is not None:
+        return write_out("sum", out, (input,), lambda: sum(input, dim, keepdim, dtype=dtype))
     if dtype is None:
         dtype = input.dtype if input.dtype.is_floating_point else torch.int64
     elif input.dtype != dtype and dtype.is_floating_point:
@@ -271,13 +279,20 @@ def sum_(x: Any, dims: Dims, keepdim: bool) -> Any:
 
 @_numpy_names
 def mean(
-    input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: torch.dtype | None = None,
+    out: Any = None,
 ) -> Any:
     """The mean over some dimensions, or all.
 
     Raises:
         RuntimeError: the tensor is not of floating point.
     """
+    if out is not None:
+        return write_out("mean", out, (input,), lambda: mean(input, dim, keepdim, dtype=dtype))
     dtype = dtype or input.dtype
     if not dtype.is_floating_point:
         raise RuntimeError(

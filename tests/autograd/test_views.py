@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from same import check
 
@@ -600,7 +602,317 @@ def backward_twice_through_indexing(T):
     c.backward(T.ones(3))
 
 
+def mk_id_one(T, view):
+
+    class IdOne(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, a, b, make_view):
+            return a.narrow(0, 0, 2) if make_view else a.narrow(0, 0, 2).clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            r = T.zeros(4)
+            r.narrow(0, 0, 2).copy_(g)
+            return (r, None, None)
+
+    return IdOne
+
+
+def fn_noview_inplace(T):
+    a = leaf(T, 4)
+    f = mk_id_one(T, True)
+    o = f.apply(a * 1, None, False)
+    o.mul_(3)
+    o.sum().backward()
+    return a.grad
+
+
+def fn_returns_input_inplace(T):
+
+    class Same(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    a = leaf(T, 2) * 1
+    o = Same.apply(a)
+    r = (o is a, o._is_view())
+    o.add_(1)
+    return r
+
+
+def multi_out_nograd_view(T):
+    a = leaf(T, 4) * 1
+    with T.no_grad():
+        x = a.split(2)
+    x[0].mul_(2)
+
+
+def inplace_makes_base_require(T):
+    a = T.zeros(4, 4)
+    b = leaf(T, 2, 2)
+    c = a[1:3, 1:3]
+    c.add_(b)
+    r = (a.requires_grad, c.requires_grad)
+    a.sum().backward()
+    return (r, b.grad)
+
+
+def inplace_backprop_view_of_view(T):
+    leaf(T, 4, 4).clone()
+    root = leaf(T, 4, 4)
+    x = root.clone()
+    v1 = x.narrow(0, 0, 2)
+    v2 = v1.narrow(1, 0, 2)
+    v2.mul_(3)
+    v1.mul_(5)
+    (x * T.arange(16.0).view(4, 4)).sum().backward()
+    return root.grad
+
+
+def inplace_saved_output(T):
+    x = leaf(T, 4)
+    y = x * 1
+    z = y[0:2]
+    z.exp_()
+    z.sum().backward()
+    return x.grad
+
+
+def weak_grad_fn(T):
+    x = leaf(T, 2)
+    a = x * 1
+    v = a[0:1]
+    v.mul_(2)
+    v1 = v.grad_fn
+    a.mul_(3)
+    v2 = v.grad_fn
+    return (v1 is v2, v.grad_fn is v2)
+
+
+def version_counter(T):
+    x = T.ones(1, 2)
+    s = x._version
+    x.add_(1)
+    r = [x._version > s]
+    y = x.view(2)
+    r.append(y._version == x._version)
+    y.add_(1)
+    r.append(y._version == x._version)
+    z = x.data
+    r.append(z._version)
+    z.add_(1)
+    r.append(x._version)
+    x.data = T.ones(2, 3)
+    r.append(x._version)
+    return r
+
+
+def set_data_req(T):
+    a = T.tensor(1.0, requires_grad=True)
+    b = T.tensor(2.0)
+    a.data = b
+    return (a.requires_grad, a, b.requires_grad)
+
+
+def set_data_self(T):
+    x = leaf(T, 3)
+    y = x * x
+    x.data = x.data * 2
+    y.sum().backward()
+    return x.grad
+
+
+def unused_chunk(T):
+    x = leaf(T, 10, 2)
+    o = x.chunk(5)
+    (o[2] * 4 + 2).sum().backward()
+    return x.grad
+
+
+def unbind_bw(T):
+    x = leaf(T, 3, 2)
+    a, b, c = x.unbind()
+    g = T.arange(6.0).view(3, 2)
+    T.autograd.backward([a, b, c], g.unbind())
+    return x.grad
+
+
+def unbind_dim(T):
+    x = leaf(T, 3, 2)
+    a, b = x.unbind(1)
+    (a * b).sum().backward()
+    return (x.grad, a.grad_fn.name(), b.output_nr)
+
+
+def split_sizes(T):
+    x = leaf(T, 5, 2)
+    a, b = x.split([2, 3])
+    (b * b).sum().backward()
+    return (x.grad, type(a.grad_fn).__name__)
+
+
+def split_double(T):
+    x = leaf(T, 4)
+    a, b = x.split(2)
+    (g,) = T.autograd.grad((a * b * b).sum(), x, create_graph=True)
+    return T.autograd.grad((g * T.arange(4.0)).sum(), x)
+
+
+def prod_zeros(T):
+    r = []
+    for v in ([[2.0, 3.0], [0.0, 4.0]], [[0.0, 3.0], [0.0, 4.0]], [[1.0, 2.0], [3.0, 4.0]]):
+        x = T.tensor(v, requires_grad=True)
+        (g,) = T.autograd.grad(x.prod(), x, create_graph=True)
+        r.append(g.detach())
+        r.append(T.autograd.grad((g * T.arange(4.0).view(2, 2)).sum(), x)[0])
+        x.prod(1).sum().backward()
+        r.append(x.grad)
+    return r
+
+
+def same_grad_two_leaves(T):
+    x = leaf(T, 3)
+    y = leaf(T, 3)
+    (x + y).backward(T.ones(3))
+    x.grad.add_(1)
+    return (x.grad, y.grad)
+
+
+def expanded_upstream(T):
+    x = leaf(T, 2, 3)
+    (x * 1).backward(T.ones(1).expand(2, 3))
+    x.grad.add_(T.arange(6.0).view(2, 3))
+    return x.grad
+
+
+def leaf_assign(T):
+    x = T.zeros(3, 2)
+    y = leaf(T, 2)
+    z = leaf(T, 2)
+    x[0] = y
+    x[1] = 2 * z
+    x.sum().backward()
+    return (x.requires_grad, y.grad, z.grad)
+
+
+def nograd_modifies(T):
+    x = leaf(T, 3)
+    z = (x * x).sum()
+    with T.no_grad():
+        x *= 2
+    z.backward()
+
+
+def no_unnecessary_save(T):
+    mu = T.ones(1, requires_grad=True)
+    x = T.empty(1)
+    loss = 0
+    for i in range(3):
+        x.detach_()
+        x.copy_(mu + i)
+        m = x * T.tensor([float(i)])
+        loss = loss + m.sum()
+    loss.backward()
+    return mu.grad
+
+
+def retain_grad_inplace_nograd(T):
+    x = leaf(T, 3)
+    y = x * 2
+    y.retain_grad()
+    with T.no_grad():
+        y.zero_()
+    y.sum().backward()
+    return (y.grad, x.grad)
+
+
+def retain_multi_out(T):
+    x = leaf(T, 4)
+    a, b = (x * 1).split(2)
+    a.retain_grad()
+    b.retain_grad()
+    (a * a + b).sum().backward()
+    return (a.grad, b.grad)
+
+
+def floordiv_grad(T):
+    x = leaf(T, 3)
+    y = x // 2
+    return y.requires_grad
+
+
+def reentrant_mode(T):
+    r = []
+
+    class F(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            r.append(T.is_grad_enabled())
+            with T.enable_grad():
+                z = T.ones(1, requires_grad=True)
+                (z * 2).sum().backward()
+            r.append(T.is_grad_enabled())
+            return g
+
+    x = leaf(T, 2)
+    F.apply(x).sum().backward()
+    T.autograd.grad(F.apply(x).sum(), x, create_graph=True)
+    return r
+
+
+def grad_mode_after_exc(T):
+
+    class F(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            raise ValueError("x")
+
+    x = leaf(T, 2)
+    with contextlib.suppress(ValueError):
+        F.apply(x).sum().backward(create_graph=True)
+    return T.is_grad_enabled()
+
+
 CASES = [
+    fn_noview_inplace,
+    fn_returns_input_inplace,
+    multi_out_nograd_view,
+    inplace_makes_base_require,
+    inplace_backprop_view_of_view,
+    inplace_saved_output,
+    weak_grad_fn,
+    version_counter,
+    set_data_req,
+    set_data_self,
+    unused_chunk,
+    unbind_bw,
+    unbind_dim,
+    split_sizes,
+    split_double,
+    prod_zeros,
+    same_grad_two_leaves,
+    expanded_upstream,
+    leaf_assign,
+    nograd_modifies,
+    no_unnecessary_save,
+    retain_grad_inplace_nograd,
+    retain_multi_out,
+    floordiv_grad,
+    reentrant_mode,
+    grad_mode_after_exc,
     modified_output,
     modified_input,
     modified_constant,
