@@ -634,13 +634,17 @@ class FloorDivision(Division):
 
 def _check_divisor(operands: Sequence[Any]) -> None:
     """Raise where integers are divided by zero, on a CPU; a GPU is not waited for."""
+    kinds = set()
     for operand in operands:
-        if isinstance(operand, float):
+        if not isinstance(operand, dispatch.Tensor):
+            kinds.add(type(operand))
+            continue
+        form = operand.layout
+        if form.dtype.is_floating_point or form.device.type != "cpu":
             return
-        if isinstance(operand, dispatch.Tensor):
-            form = operand.layout
-            if form.dtype.is_floating_point or form.device.type != "cpu":
-                return
+        kinds.add(bool if form.dtype == torch.bool else int)
+    if kinds != {int} and kinds != {int, bool}:
+        return
     divisor = operands[-1]
     if isinstance(divisor, dispatch.Tensor):
         zero = (divisor == 0).any().item()
