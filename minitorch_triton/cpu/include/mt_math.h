@@ -475,7 +475,8 @@ MT_FN float mt_pow_f32(float x, float y) {
     const int integer = __builtin_rintf(y) == y;
     const int odd = integer & (__builtin_rintf(0.5f * y) != 0.5f * y);
     float power = mt_pow_magnitude_(magnitude, y);
-    power = odd ? mt_copysign_f32(power, x) : power;
+    /* A choice by bits, since gcc does not vectorise one by a condition that is the same for all. */
+    power = mt_with_sign_(power, mt_f32_bits(x) & (odd ? 0x80000000u : 0));
     power = (x < 0) & (magnitude < __builtin_inff()) & !integer ? __builtin_nanf("") : power;
     power = (x != x) | (y != y) ? x + y : power;
     return (x == 1.0f) | (y == 0) ? 1.0f : power;
