@@ -124,7 +124,7 @@ class Emitter:
 
     def block(self, header: str, lines: list[str]) -> None:
         """``header { lines }`` in the current frame."""
-        self.line(f"{header} {{")
+        self.line(f"{header} {{".lstrip())
         self.frames[-1].lines += [f"    {text}" for text in lines]
         self.line("}")
 
