@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import os
 import struct
+import threading
 from collections.abc import Iterator
 
 from . import storages
@@ -104,6 +105,9 @@ class _Numbers:
 
 _numbers = _Numbers()
 
+# What is known of a storage's content belongs to one launch at a time.
+_one_at_a_time = threading.Lock()
+
 
 class CheckedLibrary(Library):
     """A loaded kernel with checks."""
@@ -127,8 +131,9 @@ class CheckedLibrary(Library):
         for slot, value in enumerate(values):
             if self.pointers[slot] is not None:
                 arguments[slot] = ctypes.pointer(registry.record_of(value % 2**64))
-        checks = Checks(arguments, find, _numbers.take(max(x, 0) * max(y, 0) * max(z, 0)))
-        status = self.run(block, ctypes.byref(checks))
+        with _one_at_a_time:
+            checks = Checks(arguments, find, _numbers.take(max(x, 0) * max(y, 0) * max(z, 0)))
+            status = self.run(block, ctypes.byref(checks))
         if status == FAILED:
             raise describe(self.name, checks.finding, self.sites, self.pointers, values, (x, y, z))
         return status

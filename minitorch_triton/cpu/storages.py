@@ -47,6 +47,9 @@ class StorageRecord(ctypes.Structure):
 # What memory without content is filled with, by the low bits of the address.
 NO_CONTENT = np.array([0xA5, 0x7F, 0xB3, 0x7F, 0xA9, 0x7F, 0xBD, 0xFF], np.uint8)
 
+# How many storages before an address are asked whether it is in them.
+NESTED = 8
+
 # For memory of unknown size: an argument that says no more than its address.
 UNBOUNDED = StorageRecord(0, 2**64 - 1, None, None, 0)
 # For the null pointer, which is what an empty tensor has.
@@ -107,16 +110,18 @@ class Registry:
             return None
         address = memory.address
         entry = Entry(memory, lambda reference: self._remove(address, reference))
-        if address not in self.entries:
-            bisect.insort(self.starts, address)
+        # Each start has an entry at any moment, as other threads may look.
+        known = address in self.entries
         self.entries[address] = entry
+        if not known:
+            bisect.insort(self.starts, address)
         return entry
 
     def _remove(self, address: int, reference: weakref.ref) -> None:
         entry = self.entries.get(address)
         if entry is not None and entry.owner is reference:
-            del self.entries[address]
             del self.starts[bisect.bisect_left(self.starts, address)]
+            del self.entries[address]
 
     def record_of(self, address: int) -> StorageRecord:
         """What a kernel gets to know of the storage of an argument."""
@@ -130,13 +135,11 @@ class Registry:
         return self._known(address) or self._search(address)
 
     def _known(self, address: int) -> Entry | None:
-        # Where a small storage lies inside a larger one, it begins nearer to the address.
-        for position in range(bisect.bisect_right(self.starts, address) - 1, -1, -1):
-            entry = self.entries[self.starts[position]]
-            if address < entry.record.start + entry.record.size:
-                return entry
-            if position < len(self.starts) - 8:
-                break
+        # Where small storages lie inside a larger one, the larger one begins further away.
+        nearest = bisect.bisect_right(self.starts, address)
+        for start in reversed(self.starts[max(nearest - NESTED, 0) : nearest]):
+            if address < start + self.entries[start].record.size:
+                return self.entries[start]
         return None
 
     def _search(self, address: int) -> Entry | None:
@@ -148,8 +151,8 @@ class Registry:
         return self._known(address)
 
     def clear(self) -> None:
-        self.entries.clear()
         self.starts.clear()
+        self.entries.clear()
 
 
 registry = Registry()

@@ -75,6 +75,8 @@ typedef struct {
     mt_storage *recent; /* what mt_check_find found last */
 } mt_checks;
 
+_Static_assert(sizeof(mt_checks) < 16 << 10, "checking.py makes room for so much");
+
 static __thread mt_checks *mt_check;
 
 /* What checking.py fills memory without content with, by the low bits of the address. As float16,
