@@ -262,3 +262,61 @@ def test_functions_of_single_elements():
     a, b = x.view(8, 2), y.view(8, 2)
     crossed = torch.stack([a[:, 0] + b[:, 1], a[:, 1] - b[:, 0]], 1).flatten()
     assert torch.equal(out, torch.stack([torch.sign(x - y), x // y, x % y, crossed]))
+
+
+@triton.jit
+def best_row(x, out, n, B: tl.constexpr):
+    """Branches and loops within loops that change blocks and scalars together."""
+    i = tl.arange(0, B)
+    kept = tl.zeros((B,), tl.float32)
+    best, where = -1.0e9, 0
+    for row in range(n):
+        v = tl.load(x + row * B + i)
+        total = tl.sum(v)
+        if total > best:
+            best, where, kept = total, row, v
+        elif row % 2 == 0:
+            kept += v * 0.5
+        else:
+            kept -= tl.where(v > 0, v, 0.0)
+        k = 0
+        while k < row and total > 0:
+            kept *= 2
+            k += 1
+    tl.store(out + i, kept)
+    tl.store(out + B, best)
+    tl.store(out + B + 1, where.to(tl.float32))
+
+
+def test_branches_and_loops_within_loops():
+    x, out = torch.randint(-4, 5, (6, 16)).float(), torch.zeros(18)
+    best_row[(1,)](x, out, 6, 16)
+    kept, best, where = torch.zeros(16), -1.0e9, 0
+    for row, v in enumerate(x):
+        if v.sum() > best:
+            best, where, kept = v.sum(), row, v
+        else:
+            kept = kept + v * 0.5 if row % 2 == 0 else kept - v.clamp(min=0)
+        if v.sum() > 0:
+            kept = kept * 2**row
+    assert torch.equal(out, torch.cat([kept, torch.tensor([best, float(where)])]))
+
+
+@triton.jit
+def changing_pointers(a, b, out, n, B: tl.constexpr):
+    i = tl.arange(0, B)
+    p, q = a, b
+    for row in range(n):
+        tl.store(out + row * B + i, tl.load(p + i))
+        p, q = q, p
+    if n > 2:
+        p = a
+    tl.store(out + n * B + i, tl.load(p + i))
+    tl.store(out + (n + 1) * B + i, tl.load(tl.where(i % 2 == 0, a + i, b + i)))
+
+
+def test_pointers_that_change_and_are_selected():
+    a, b, out = torch.randn(16), torch.randn(16), torch.zeros(5, 16)
+    changing_pointers[(1,)](a, b, out, 3, 16)
+    mixed = torch.where(torch.arange(16) % 2 == 0, a, b)
+    assert torch.equal(out, torch.stack([a, b, a, a, mixed]))
