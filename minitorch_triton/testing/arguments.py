@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -75,6 +75,22 @@ class Arguments:
     def tracked(self) -> list[int]:
         return [n for n in self.tensors if self.items[n].floating and self.items[n].tracked]  # type: ignore[union-attr]
 
+    def fixed(self) -> Arguments:
+        """The same with the sample's sizes only, for a function that takes no others."""
+        items = tuple(
+            replace(
+                item,
+                dims=item.shape(self.sizes),
+                below=None,
+                low=0.0 if item.below else item.low,
+                high=float(self.sizes[item.below]) if item.below else item.high,
+            )
+            if isinstance(item, Argument)
+            else item
+            for item in self.items
+        )
+        return Arguments(items, {})
+
     def draw(self, sizes: dict[str, int], dtype: torch.dtype, seed: int) -> list[Any]:
         """Values for all arguments, the same for the same seed."""
         generator = torch.Generator().manual_seed(seed)
@@ -111,7 +127,8 @@ def candidates(inputs: Sequence[Any]) -> list[Arguments]:
     if any(_is_shape(value) for value in inputs):
         return [_from_text(inputs)]
     readings = [_from_samples(inputs, by_place=True), _from_samples(inputs, by_place=False)]
-    return readings if readings[0] != readings[1] else readings[:1]
+    readings = readings if readings[0] != readings[1] else readings[:1]
+    return [*readings, readings[0].fixed()]
 
 
 def _from_samples(inputs: Sequence[Any], by_place: bool) -> Arguments:

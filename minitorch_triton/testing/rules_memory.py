@@ -146,6 +146,8 @@ def upstream_strides(suspect: Suspect) -> Diagnosis | None:
     layout = suspect.trial.upstream_layout
     if layout == "contiguous" or suspect.verdict.outcome.error is not None:
         return None
+    if suspect.mismatch is None or not suspect.is_gradient:
+        return None
     upstream = tuple(suspect.upstream)
     dense = suspect.again(upstream=upstream, upstream_layout="contiguous")
     if dense is None or not suspect.same(dense, suspect.expected):

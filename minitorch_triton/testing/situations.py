@@ -263,6 +263,10 @@ def mixtures(
     )
     @hypothesis.given(strategy)
     def collect(situation: Situation) -> None:
+        if situation.upstream in ("expanded", "constant"):
+            # Equal rows under equal upstream gradients: a normalization then divides 0 by almost 0.
+            layouts = tuple(pair for pair in situation.layouts if pair[1] != "expanded")
+            situation = replace(situation, layouts=layouts)
         found.append(situation)
 
     # Hypothesis would leave a folder where the program was started.

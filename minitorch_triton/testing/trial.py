@@ -282,7 +282,11 @@ class Differences:
                 if isinstance(x, torch.Tensor):
                     source = moved.get(0 if trial.same else n, given[0] if trial.same else x)
                     x = source.to(dtype) if x.is_floating_point() else x
-                    args.append(self.subject.leaf(x.to(self.subject.device, copy=True), False))
+                    # In the trial's layout: what is random may follow the order in memory.
+                    layout = trial.layouts[n]
+                    layout = "contiguous" if layout in ("expanded", "constant") else layout
+                    placed = place(x.to(self.subject.device), layout, 0.0)
+                    args.append(self.subject.leaf(placed, False))
                 else:
                     args.append(x)
             outputs = self.subject.forward(args, **dict(trial.named))
