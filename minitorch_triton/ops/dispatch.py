@@ -261,7 +261,11 @@ class OpNode(Node):
             raise RuntimeError(FREED)
         values = [item.unpack(self) if isinstance(item, SavedTensor) else item for item in saved]
         op = self.op
-        if state.grad_enabled or state.dual_level is not None:
+        if state.grad_enabled or (
+            # Tangents go through backward only where it consists of operations.
+            state.dual_level is not None
+            and any(tangent is not None for tangent in tangents_of((*grads, *values)))
+        ):
             results = op.recorded_backward(self, grads, values)
         else:
             upstream = [grads[place] for place in op.upstream]
@@ -317,6 +321,12 @@ def mark_uncounted(results: Sequence, args: Sequence = ()) -> None:
 def tangents_of(args: Sequence) -> list:
     """The forward-mode tangent of each argument, None for what has none."""
     return [arg._tangent if isinstance(arg, Tensor) else None for arg in args]
+
+
+def separate(tangent: Tensor, others: Sequence) -> Tensor:
+    """The tangent in memory of its own, so that a write to it leaves the others alone."""
+    shared = any(other is not None and other.storage is tangent.storage for other in others)
+    return tangent.clone() if shared else tangent
 
 
 class Op:
@@ -397,7 +407,7 @@ class Op:
         return as_torch(self)
 
     def recorded_backward(self, node: OpNode, grads: list, saved: list) -> Sequence:
-        """Backward under ``create_graph``: the gradient of ``decompose``, itself in the graph."""
+        """Backward in operations: the gradient of ``decompose``; recorded under create_graph."""
         if self.composed:
             return _as_list(
                 self.backward(node.needs, *[grads[place] for place in self.upstream], *saved)
@@ -410,10 +420,12 @@ class Op:
         assert node.args is not None
         args = [arg.unpack(node) if isinstance(arg, SavedTensor) else arg for arg in node.args]
         wanted = [number for number, needed in enumerate(node.needs) if needed]
-        for number in wanted:
-            # Views of their own, so that f(x, x) has two gradients, and none goes on from x.
-            args[number] = args[number].view_as(args[number])
-        outputs = _as_list(self.decompose(*args))[: self.visible]
+        recorded = state.grad_enabled
+        with set_grad_enabled(True):
+            for number in wanted:
+                # Views of their own, so that f(x, x) has two gradients, and none goes on from x.
+                args[number] = args[number].view_as(args[number])
+            outputs = _as_list(self.decompose(*args))[: self.visible]
         pairs = [
             (outputs[number], grads[place])
             for place, number in enumerate(self.linked)
@@ -423,7 +435,7 @@ class Op:
             [output for output, _ in pairs],
             [args[number] for number in wanted],
             [upstream for _, upstream in pairs],
-            create_graph=True,
+            create_graph=recorded,
             allow_unused=True,
         )
         results: list = [None] * len(args)
@@ -440,7 +452,7 @@ class Op:
                     break
         elif state.inference:
             mark_uncounted(results, args)
-        if state.dual_level is not None:
+        if state.dual_level is not None and self.linked:
             self.propagate(args, results)
         if self.visible == 1:
             return results[0]
@@ -455,7 +467,7 @@ class Op:
             return
         level, state.dual_level = state.dual_level, None
         try:
-            found = self.jvp(args, tangents, results)
+            found = [separate(new, tangents) for new in self.jvp(args, tangents, results)]
         finally:
             state.dual_level = level
         for number, tangent in zip(self.linked, found, strict=True):
@@ -527,12 +539,7 @@ class Op:
                     allow_unused=True,
                 )
         return [
-            y.new_zeros(y.shape)
-            if tangent is None
-            # A copy of its own, so that writing into one tangent leaves the others alone.
-            else tangent.clone()
-            if any(other is not None and other.storage is tangent.storage for other in tangents)
-            else tangent
+            y.new_zeros(y.shape) if tangent is None else tangent
             for y, tangent in zip(visible, found, strict=True)
         ]
 

@@ -502,7 +502,7 @@ def _write_tangent(
         if x._tangent is not None:
             x._tangent.copy_(new)
         elif x._view is None:
-            level.attach(x, new)
+            level.attach(x, dispatch.separate(new, tangents))
         else:
             base, chain = x._view
             if base._tangent is None:

@@ -160,6 +160,42 @@ def test_writes_go_to_the_tangent_that_was_given():
     check(run)
 
 
+def test_backward_inside_of_a_level():
+    """Of a tangent, and of a dual tensor, whose gradient then has a tangent."""
+
+    def run(T):
+        w = random(T, 4, 3).requires_grad_()
+        x, t = random(T, 5, 3, seed=1), random(T, 5, 3, seed=2)
+        target = T.tensor([0, 1, 3, 1, 2])
+        results = []
+        with fw(T).dual_level():
+            dual = fw(T).make_dual(x, t)
+            loss = (T.tanh(dual @ w.t()) ** 2).sum()
+            results += T.autograd.grad(fw(T).unpack_dual(loss)[1], w, retain_graph=True)
+            (gradient,) = T.autograd.grad(loss, w)
+            results += fw(T).unpack_dual(gradient)
+            if T is mt:  # PyTorch changed there what it had saved
+                log_loss = T.nn.functional.cross_entropy(dual @ w.t(), target)
+                tangent = fw(T).unpack_dual(log_loss)[1]
+                assert T.autograd.grad(tangent, w)[0].shape == w.shape
+        return [result.contiguous() for result in results]
+
+    check(run)
+
+
+def test_tangents_do_not_share_memory():
+    def run(T):
+        x = random(T, 3)
+        with fw(T).dual_level():
+            dual = fw(T).make_dual(x, T.ones(3))
+            copies = [dual + 0, dual.clone(), T.zeros(3).add_(dual), T.zeros(3).copy_(dual)]
+            for copy in copies:
+                copy.mul_(2)
+            return [fw(T).unpack_dual(y)[1] for y in (dual, *copies)]
+
+    check(run)
+
+
 def test_a_tangent_lives_as_long_as_its_dual_and_level():
     with fw(mt).dual_level() as level:
         assert level == 0
