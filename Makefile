@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-CHECKED_TESTS := tests/ops tests/optim tests/cpu/test_public_kernels.py
+CHECKED_TESTS := tests/ops tests/nn tests/optim tests/cpu/test_public_kernels.py
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
