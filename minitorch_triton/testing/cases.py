@@ -400,6 +400,7 @@ _VIEWS = [
     view("unsqueeze", lambda t, x: t.unsqueeze(x, 1), "with a dimension of size 1"),
     view("permute", lambda t, x: t.permute(x, (2, 0, 1)), "dimensions in another order"),
     view("transpose", lambda t, x: t.transpose(x, 0, 2), "two dimensions exchanged"),
+    view("movedim", lambda t, x: t.movedim(x, 0, -1), "dimensions moved to other places"),
     view("t", lambda t, x: t.t(x), "a matrix transposed", inputs=(Input(),)),
     view("t:property", lambda t, x: x.T.mT, inputs=(Input(),)),
     view(
@@ -554,6 +555,13 @@ _PRODUCTS = [
     product("mv", lambda t, a, b: t.mv(a, b), LEFT, Input((33,)), summary="of matrix and vector"),
     product(
         "dot", lambda t, a, b: t.dot(a, b), Input((33,)), Input((33,)), summary="of two vectors"
+    ),
+    product(
+        "outer",
+        lambda t, a, b: t.outer(a, b),
+        Input((33,)),
+        Input((7,)),
+        summary="each element of one vector times each of another",
     ),
     product(
         "addmm",
