@@ -214,7 +214,8 @@ def tiling(M: int, N: int, dtype: torch.dtype, cpu: bool, packed: bool, plain: b
     else:
         rows, columns = _split(M, 256, N, 1024 if plain else 256)
     block_m = 256 if plain else triton.next_power_of_2(rows)
-    block_n = 1024 if plain else triton.next_power_of_2(columns)
+    # Narrow products share a variant with those of 64 columns.
+    block_n = 1024 if plain else max(64, triton.next_power_of_2(columns))
     # A block longer than K costs nothing.
     return Tiling(block_m, block_n, 1024, rows, columns)
 

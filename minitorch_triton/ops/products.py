@@ -277,9 +277,14 @@ def _check_forms(name: str, first: Layout, *others: Layout) -> None:
                 f"{first.device} and {other.device}!"
             )
         if other.dtype != first.dtype:
+            names = dispatch.type_name(first.dtype), dispatch.type_name(other.dtype)
+            if name in ("linear", "addmm"):
+                raise RuntimeError(
+                    f"mat1 and mat2 must have the same dtype, but got {names[0]} and {names[1]}"
+                )
             raise RuntimeError(
-                f"{name}(): mat1 and mat2 must have the same dtype, but got "
-                f"{dispatch.type_name(first.dtype)} and {dispatch.type_name(other.dtype)}"
+                f"expected {name}'s operands to have the same dtype, but got: "
+                f"{names[0]} != {names[1]}"
             )
     if first.dtype == torch.bool:
         raise NotImplementedError(f"\"{name}\" not implemented for 'Bool'")

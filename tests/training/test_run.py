@@ -7,9 +7,22 @@ import textwrap
 from pathlib import Path
 
 import minitorch_triton as mt
-from minitorch_triton import nn, optim
+from minitorch_triton import nn
 
 ROOT = Path(__file__).parents[2]
+
+
+def run_program(text: str) -> list[int]:
+    """Run a program in a new process, and return the numbers that it prints."""
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(text)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert result.returncode == 0, result.stderr
+    return [int(word) for word in result.stdout.split()]
 
 
 def test_a_training_run_compiles_few_variants_and_none_after_its_first_epoch():
@@ -52,41 +65,39 @@ def test_a_training_run_compiles_few_variants_and_none_after_its_first_epoch():
             epoch(seed)
         print(after_one, variants())
     """
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert result.returncode == 0, result.stderr
-    after_one, after_fifty = map(int, result.stdout.split())
+    after_one, after_fifty = run_program(program)
     assert after_fifty == after_one
     assert after_one <= 30
 
 
 def test_memory_does_not_grow_over_ten_thousand_steps():
-    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
-    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    loss_fn = nn.CrossEntropyLoss()
-    x, y = mt.randn(4, 6), mt.randint(0, 3, (4,))
+    """In a process of its own, whose memory no other test has cut into pieces."""
+    program = """
+        import gc
+        from pathlib import Path
 
-    def train(steps):
-        for _ in range(steps):
-            loss = loss_fn(model(x), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+        import minitorch_triton as mt
+        from minitorch_triton import nn, optim
 
-    def resident():
-        gc.collect()
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return len(gc.get_objects()), pages * 4096
+        model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+        optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        loss_fn = nn.CrossEntropyLoss()
+        x, y = mt.randn(4, 6), mt.randint(0, 3, (4,))
 
-    train(2000)
-    objects, size = resident()
-    train(10_000)
-    objects_after, size_after = resident()
+        def train(steps):
+            for _ in range(steps):
+                loss = loss_fn(model(x), y)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            gc.collect()
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            print(len(gc.get_objects()), pages * 4096)
+
+        train(2000)
+        train(10_000)
+    """
+    objects, size, objects_after, size_after = run_program(program)
     assert objects_after - objects <= 10
     # The allocator takes a megabyte now and then; a tensor kept by every step, objects and
     # buffer, would be five.
