@@ -25,7 +25,7 @@ from triton.runtime.jit import JITFunction, compute_cache_key, create_function_f
 from . import cache, checking, storages
 from .backend import TARGET, CPUBackend
 from .ir import Location, UnsupportedOperation
-from .launch import Library, PreparedKernel, packer
+from .launch import Library, PreparedKernel, grid_error, packer
 
 # The CPU's keys among a kernel's per-device caches, without and with checks; GPUs have numbers.
 DEVICE = "cpu"
@@ -143,7 +143,7 @@ class Launcher:
             enter_hook(launch_metadata)
         status = self.library.call(pack(grid_x, grid_y, grid_z, *(value for _, value in slots)))
         if status:
-            raise self.library.error(status)
+            raise self.library.error(status, (grid_x, grid_y, grid_z))
         if exit_hook is not None:
             exit_hook(launch_metadata)
 
@@ -279,9 +279,16 @@ def check_globals(kernel: JITFunction) -> None:
 
 
 def grid_of(grid: Any, bound_args: dict[str, Any]) -> tuple[int, int, int]:
-    """The grid as three numbers; a callable grid gets the arguments."""
+    """The grid as three numbers; a callable grid gets the arguments.
+
+    Raises:
+        TypeError: it is no tuple of integers.
+        ValueError: it has more than three, or they are negative or too large.
+    """
     if callable(grid):
         grid = grid(bound_args)
+    if (error := grid_error(grid)) is not None:
+        raise error
     return (*grid, 1, 1)[:3]
 
 

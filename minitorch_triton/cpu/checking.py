@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from . import storages
 from .check_error import Finding, Site, describe
-from .launch import Library
+from .launch import GRID_FORMAT, Library
 from .storages import StorageRecord, registry
 
 ENVIRONMENT_VARIABLE = "MINITORCH_TRITON_CHECK"
@@ -126,7 +126,7 @@ class CheckedLibrary(Library):
         Raises:
             CheckError: an access is wrong.
         """
-        x, y, z, *values = struct.unpack(f"<{len(block) // 8}q", block)
+        x, y, z, *values = struct.unpack(f"<{GRID_FORMAT}{len(block) // 8 - 3}q", block)
         arguments = (ctypes.POINTER(StorageRecord) * len(values))()
         for slot, value in enumerate(values):
             if self.pointers[slot] is not None:

@@ -8,6 +8,7 @@ constants, integers that are 1), and calls it. Whatever it cannot do goes to `bi
 from __future__ import annotations
 
 import functools
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from triton.runtime.jit import JITFunction
 from . import storages
 from .binding import caches_of, general_run
 from .checking import CheckedLibrary
-from .launch import packer
+from .launch import grid_error, packer
 
 
 def call_key(args: tuple, kwargs: dict) -> tuple:
@@ -89,22 +90,29 @@ def _mt_launch(_mt_grid, {parameters}):
         return _mt_add(_mt_variants, _mt_key, _mt_grid, {{{bound_args}}}, {{{options}}})
     if _mt_callable(_mt_grid):
         _mt_grid = _mt_grid({{{bound_args}}})
-    _mt_size = _mt_len(_mt_grid)
     _mt_compiled, _mt_run = _mt_variant
-    _mt_run(
-        _mt_grid[0],
-        _mt_grid[1] if _mt_size > 1 else 1,
-        _mt_grid[2] if _mt_size > 2 else 1,
-        {bound_names}
-    )
+    try:
+        _mt_size = _mt_len(_mt_grid)
+        _mt_x = _mt_grid[0]
+        _mt_y = _mt_grid[1] if _mt_size > 1 else 1
+        _mt_z = 1
+        if _mt_size > 2:
+            _mt_x, _mt_y, _mt_z = _mt_grid
+    except (TypeError, LookupError, ValueError):
+        raise _mt_grid_error(_mt_grid) from None
+    _mt_run(_mt_x, _mt_y, _mt_z, {bound_names})
     return _mt_compiled
 """
 
 RUN_TEMPLATE = """
 def _mt_run(_mt_x, _mt_y, _mt_z, {parameters}):
-    _mt_status = _mt_call(_mt_pack(_mt_x, _mt_y, _mt_z, {slots}))
+    try:
+        _mt_block = _mt_pack(_mt_x, _mt_y, _mt_z, {slots})
+    except _mt_pack_error as _mt_caught:
+        raise _mt_grid_error((_mt_x, _mt_y, _mt_z)) or _mt_caught from None
+    _mt_status = _mt_call(_mt_block)
     if _mt_status:
-        raise _mt_error(_mt_status)
+        raise _mt_error(_mt_status, (_mt_x, _mt_y, _mt_z))
 """
 
 
@@ -130,6 +138,7 @@ def make_launch(kernel: JITFunction, bound_args: dict[str, Any], options: dict) 
     namespace: dict[str, Any] = {
         "_mt_variants": {}, "_mt_add": functools.partial(add_variant, kernel),
         "_mt_constant_key": constant_key, "_mt_callable": callable, "_mt_len": len,
+        "_mt_grid_error": grid_error,
     }  # fmt: skip
     parameters = []
     for param in kernel.signature.parameters.values():
@@ -172,6 +181,7 @@ def make_run(compiled: CompiledKernel, parameters: list[str]) -> Callable:
     library = compiled.module
     namespace = {
         "_mt_call": library.call, "_mt_error": library.error,
+        "_mt_pack_error": struct.error, "_mt_grid_error": grid_error,
         "_mt_noted_address": storages.noted_address,
         "_mt_pack": packer([ty for ty in types.values() if ty != "constexpr"]),
     }  # fmt: skip

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import functools
+import math
+import operator
 import os
 import re
 import struct
@@ -24,12 +26,31 @@ SLOT_FORMATS = {
     "fp16": "d", "bf16": "d", "fp32": "d", "f32": "d", "fp64": "d",
 }  # fmt: skip
 
+GRID_FORMAT = 3 * SLOT_FORMATS["i32"]
+
 SIGNALLED = 3
+BAD_GRID = 4
 STATUS_MESSAGES = {1: "a device_assert failed in kernel {name}; standard error tells which"}
 
 
 class KernelError(RuntimeError):
     """A kernel ended with an error, such as a failed `tl.device_assert`."""
+
+
+def grid_error(grid: Any) -> TypeError | ValueError | None:
+    """What is wrong with a grid, which should be one to three integers; None if nothing is."""
+    try:
+        size = len(grid)
+        numbers = [operator.index(number) for number in grid]
+    except TypeError:
+        return TypeError(f"a grid is a tuple of one to three integers, but this one is {grid!r}")
+    if not 1 <= size <= 3:
+        return ValueError(f"a grid has one to three dimensions, but {grid!r} has {size}")
+    if not all(0 <= number < 1 << 31 for number in numbers):
+        return ValueError(f"the sizes of a grid are from 0 to 2**31 - 1, but this one is {grid!r}")
+    if math.prod(numbers) >= 1 << 63:
+        return ValueError(f"the grid {grid!r} has 2**63 programs or more")
+    return None
 
 
 class Runtime(ctypes.Structure):
@@ -135,8 +156,10 @@ class Library:
         self.call.restype = ctypes.c_int
         self.address = ctypes.cast(self.handle.mt_entry, ctypes.c_void_p).value
 
-    def error(self, status: int) -> BaseException:
-        """The exception for a status other than 0."""
+    def error(self, status: int, grid: tuple[int, int, int]) -> BaseException:
+        """The exception for a status other than 0 of a launch with this grid."""
+        if status == BAD_GRID and (wrong := grid_error(grid)) is not None:
+            return wrong
         if status == SIGNALLED:
             return _raised_by_handler()
         message = STATUS_MESSAGES.get(status, "kernel {name} failed with status {status}")
@@ -150,7 +173,7 @@ def slot_format(ty: str) -> str:
 
 def packer(types: Sequence[str]) -> Callable[..., bytes]:
     """A function `pack(grid_x, grid_y, grid_z, *values)` for arguments of these Triton types."""
-    return struct.Struct("<3q" + "".join(map(slot_format, types))).pack
+    return struct.Struct("<" + GRID_FORMAT + "".join(map(slot_format, types))).pack
 
 
 class PreparedKernel:
@@ -174,8 +197,10 @@ class PreparedKernel:
                 a pointer. They are not checked against the memory they point to.
 
         Raises:
-            struct.error: a value does not fit its argument's type, or there are too many or few.
+            struct.error: a value does not fit its argument's type, or a size of the grid int32, or
+                there are too many or few.
+            ValueError: a size of the grid is negative.
             KernelError: a `tl.device_assert` failed.
         """
         if status := self._call(self._pack(*grid, *values)):
-            raise self._library.error(status)
+            raise self._library.error(status, grid)

@@ -318,6 +318,44 @@ def test_another_device_is_an_error_without_a_gpu():
                 scale_kernel[(1,)](*pair, 8, 1.0)
 
 
+# ---- Grids ---------------------------------------------------------------------------------------
+
+
+@triton.jit
+def count_kernel(out_ptr):
+    tl.atomic_add(out_ptr, 1)
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["", "checked"])
+@pytest.mark.parametrize(
+    ("grid", "error", "message"),
+    [
+        ((2**33,), ValueError, "from 0 to 2\\*\\*31 - 1.*8589934592"),
+        ((2**31 + 4,), ValueError, "2147483652"),
+        ((3, 2**32 + 1), ValueError, "4294967297"),
+        ((2**70,), ValueError, "from 0 to"),
+        ((-1,), ValueError, "-1"),
+        ((2, -1, 1), ValueError, "-1"),
+        ((2**31 - 1,) * 3, ValueError, "2\\*\\*63 programs"),
+        ((1, 2, 3, 4), ValueError, "one to three dimensions.* has 4"),
+        (lambda arguments: (1, 2, 3, 4), ValueError, "one to three dimensions"),
+        ((), ValueError, "one to three dimensions"),
+        (4, TypeError, "tuple of one to three integers.* 4"),
+        ((2.0,), TypeError, "tuple of one to three integers.*2.0"),
+    ],
+)
+def test_a_wrong_grid_is_refused(grid, error, message, check):
+    out = torch.zeros(1, dtype=torch.int32)
+    with triton_cpu.checked(check):
+        binding.general_run(count_kernel, (out,), {}, (1,), warmup=False)
+        with pytest.raises(error, match=message):
+            binding.general_run(count_kernel, (out,), {}, grid, warmup=False)
+        count_kernel[(1,)](out)
+        with pytest.raises(error, match=message):
+            count_kernel[grid](out)
+    assert out.item() == 2
+
+
 # ---- Warm-up, hooks, globals ---------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -63,11 +64,19 @@ def test_each_program_runs_once(build, threads, cost, grid, count):
     assert torch.equal(counts, 1 + x + 100 * y + 10000 * z)
 
 
-@pytest.mark.parametrize("grid", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (-1, 1, 1), (-2, -2, 1)])
+@pytest.mark.parametrize("grid", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (0, 2**31 - 1, 2**31 - 1)])
 def test_an_empty_grid_runs_nothing(build, grid):
     counts = torch.zeros(4, dtype=torch.int64)
     build(COUNT, ["*i64"]).launch(grid, (counts.data_ptr(),))
     assert not counts.any()
+
+
+@pytest.mark.parametrize("grid", [(-1, 1, 1), (-2, -2, 1), (2**31 - 1,) * 3])
+def test_an_impossible_grid_is_refused(build, grid):
+    counts = torch.zeros(1, dtype=torch.int64)
+    with pytest.raises(ValueError, match=re.escape(str(grid))):
+        build(COUNT, ["*i64"]).launch(grid, (counts.data_ptr(),))
+    assert counts[0] == 0
 
 
 def test_arguments_arrive_as_slots_of_eight_bytes(build):

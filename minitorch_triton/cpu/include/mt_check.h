@@ -320,10 +320,8 @@ static inline void mt_check_end(mt_launch *L) {
     MT_EXPORT int mt_checked_call(const int64_t *packed, mt_checks *checks) {                      \
         mt_job job = {.args = packed + 3, .launcher = &mt_thread_known,                            \
                       .grid = {(int32_t)packed[0], (int32_t)packed[1], (int32_t)packed[2]}};       \
-        for (int axis = 0; axis < 3; axis++) {                                                     \
-            if (job.grid[axis] <= 0) return MT_OK;                                                 \
-        }                                                                                          \
-        job.total = job.chunk = (int64_t)job.grid[0] * job.grid[1] * job.grid[2];                  \
+        job.total = job.chunk = mt_count_programs(job.grid);                                       \
+        if (job.total <= 0) return job.total < 0 ? MT_BAD_GRID : MT_OK;                            \
         checks->several = job.total > 1;                                                           \
         mt_checks *outer = mt_check;                                                               \
         mt_check = checks;                                                                         \

@@ -13,7 +13,7 @@
  *     void mt_attach(const mt_runtime *);   // called once, when the library is loaded
  *
  * Each slot of args is 8 bytes: a pointer or an integer as int64_t, every float as a double.
- * The functions return 0, or the code that a program gave to mt_fail. Programs of one launch may
+ * The functions return 0, or the code that a program gave to mt_fail, or MT_BAD_GRID. Programs of one launch may
  * run in any order and at the same time; a launch may be started from many threads at once.
  */
 #ifndef MT_LAUNCH_H
@@ -58,7 +58,7 @@ typedef struct {
 
 typedef void (*mt_body)(mt_launch *);
 
-enum { MT_OK = 0, MT_ASSERTION_FAILED = 1, MT_SIGNALLED = 3 };
+enum { MT_OK = 0, MT_ASSERTION_FAILED = 1, MT_SIGNALLED = 3, MT_BAD_GRID = 4 };
 
 /* Make the launch return `code`. Running programs finish; programs not yet started do not run. */
 static inline void mt_fail(mt_launch *L, int32_t code) {
@@ -251,11 +251,19 @@ static inline void mt_run_left(mt_job *job, void (*work)(void *), int threads, d
     mt_rt->parallel(work, job, left < threads ? (unsigned)left : (unsigned)threads, 0);
 }
 
+/* The number of programs; -1 if a size is negative, or if there are too many to count. */
+static inline int64_t mt_count_programs(const int32_t *grid) {
+    int64_t total = (int64_t)grid[0] * grid[1];
+    if (grid[0] < 0 || grid[1] < 0 || grid[2] < 0) return -1;
+    return __builtin_mul_overflow(total, (int64_t)grid[2], &total) ? -1 : total;
+}
+
 /* Run a launch. `cost`: nanoseconds per program; where it is not known, that of the last launch with
  * this grid counts, and before the first, the first program is run alone and timed. What threads
  * spend waiting for each other is not counted: it would make small launches look worth sharing. */
 static inline int mt_run(mt_job *job, void (*work)(void *), double cost) {
-    int64_t total = (int64_t)job->grid[0] * job->grid[1] * job->grid[2];
+    int64_t total = mt_count_programs(job->grid);
+    if (total <= 0) return total < 0 ? MT_BAD_GRID : MT_OK;
     int threads = total > 1 ? mt_threads() : 1;
     job->total = job->chunk = total;
     if (threads == 1) {
@@ -283,7 +291,6 @@ static inline int mt_run(mt_job *job, void (*work)(void *), double cost) {
 #define MT_ENTRY(body)                                                                             \
     static void mt_work_body(void *job) { mt_work(job, body); }                                    \
     MT_EXPORT int mt_entry(const int64_t *args, int32_t grid_x, int32_t grid_y, int32_t grid_z) {  \
-        if (grid_x <= 0 || grid_y <= 0 || grid_z <= 0) return MT_OK;                               \
         mt_job job = {.args = args, .launcher = &mt_thread_known,                                  \
                       .grid = {grid_x, grid_y, grid_z}};                             \
         return mt_run(&job, mt_work_body, (double)(MT_PROGRAM_COST));                              \
