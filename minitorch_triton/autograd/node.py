@@ -335,7 +335,7 @@ class SavedTensor:
         kind = f"{tensor.type()} {list(tensor.shape)}"
         made = ""
         if maker is not None:
-            made = f", which is output {number} of {maker.name().rpartition('Backward')[0]},"
+            made = f", which is output {number} of {maker.name().partition('Backward')[0]},"
         return (
             "one of the variables needed for gradient computation has been modified by an inplace "
             f"operation: [{kind}]{made} is at version {tensor.storage.version}; expected version "

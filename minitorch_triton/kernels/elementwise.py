@@ -87,6 +87,11 @@ def fmod(a, b):
 
 
 @triton.jit
+def fmod_grad_b(g, a, b):
+    return -g * trunc(a / b)
+
+
+@triton.jit
 def remainder(a, b):
     """The remainder with the sign of the divisor, as Python's ``%``."""
     r = a % b
@@ -688,7 +693,9 @@ def smooth_l1(x, target, beta):
 @triton.jit
 def smooth_l1_grad_x(g, x, target, beta):
     difference = x - target
-    return g * tl.where(tl.abs(difference) < beta, difference / beta, sign(difference))
+    # NaN is in neither of the linear parts.
+    slope = tl.where(difference <= -beta, -1.0, difference / beta)
+    return g * tl.where(difference >= beta, 1.0, slope)
 
 
 @triton.jit
@@ -706,7 +713,9 @@ def huber(x, target, delta):
 @triton.jit
 def huber_grad_x(g, x, target, delta):
     difference = x - target
-    return g * tl.where(tl.abs(difference) <= delta, difference, delta * sign(difference))
+    # The limits belong to the linear parts, so that the second derivative is 0 there.
+    slope = tl.where(difference <= -delta, -delta, difference)
+    return g * tl.where(difference >= delta, delta, slope)
 
 
 @triton.jit

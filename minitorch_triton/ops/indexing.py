@@ -489,13 +489,31 @@ def _index_put(x: Any, index: Any, value: Any, dim: int, add: bool) -> Any:
     return pointwise.write_inplace(_index_put_op, _index_put_op.plan_forward, x, args)
 
 
+def _apart(x: Any, indices: Sequence[Any], value: Any, accumulate: bool) -> Any:
+    """The value, copied where a write to x might change it; what certainly overlaps is refused."""
+    given = [item for item in indices if item is not None]
+    integers = [item for item in given if item.dtype not in (torch.bool, torch.uint8)]
+    for item in integers:
+        if item.storage is x.storage:
+            pointwise.overlap(x, item)
+    # One number under one mask is read before anything is written, as by masked_fill_.
+    filled = value.layout.numel == 1 and len(given) == 1 and not integers and not accumulate
+    if value.storage is x.storage and not filled and pointwise.overlap(x, value):
+        return value.clone()
+    return value
+
+
 def index_put_(x: Any, indices: Sequence[Any], value: Any, accumulate: bool = False) -> Any:
     """``x[indices] = value`` in place, or ``+=`` with ``accumulate``; value is broadcast and cast.
 
     Where an element is named twice, the last value stays on a CPU; on a GPU it is not fixed which.
+
+    Raises:
+        RuntimeError: the value, or an index of integers, is in the memory that is written to.
     """
     if not isinstance(value, dispatch.Tensor):
         value = creation.make((), value, x.dtype, x.device, False)
+    value = _apart(x, indices, value, accumulate)
     flat, number, dim = _one_index(x, list(indices))
     value = creation.cast(value, x.dtype)
     rest = (*flat.shape[:dim], *number.shape, *flat.shape[dim + 1 :])

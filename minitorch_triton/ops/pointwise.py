@@ -305,8 +305,10 @@ class Elementwise(Op):
         """``x = op(x, *operands)``, written into x."""
         args = _wrap((x, *operands))
         for number, arg in enumerate(args[1:], 1):
-            if isinstance(arg, dispatch.Tensor) and arg.storage is x.storage and _overlap(x, arg):
-                args[number] = arg.clone()
+            if isinstance(arg, dispatch.Tensor) and arg.storage is x.storage:
+                in_place = arg.layout is x.layout and arg.offset == x.offset
+                if not in_place and overlap(x, arg):
+                    args[number] = arg.clone()
         return write_inplace(self, self.plan_inplace, x, args)
 
     def types(self, operands: Sequence[Any]) -> tuple[torch.dtype, torch.dtype]:
@@ -428,13 +430,13 @@ def _extent(x: Any) -> tuple[int, int]:
     return x.offset, x.offset + last + 1
 
 
-def _overlap(x: Any, other: Any) -> bool:
-    """Whether x might be written where ``other``, on the same memory, is still to be read.
+def overlap(x: Any, other: Any) -> bool:
+    """Whether x, of the same storage, might be written where ``other`` is still to be read.
 
     Raises:
         RuntimeError: both are dense, so that they certainly overlap, as in PyTorch.
     """
-    if other.layout is x.layout and other.offset == x.offset:
+    if x.layout.numel == 0 or other.layout.numel == 0:
         return False
     start, end = _extent(x)
     other_start, other_end = _extent(other)
@@ -451,12 +453,16 @@ def _overlap(x: Any, other: Any) -> bool:
 
 def write_inplace(op: Op, plan: Callable, x: Any, args: Sequence[Any]) -> Any:
     """Run an in-place op: check that x may be written, write, count it, rewrite the history."""
-    requires_grad = state.grad_enabled and any(
-        isinstance(arg, dispatch.Tensor) and arg.requires_grad for arg in args
+    form = x.layout
+    # Integers and bools have no gradient, whatever is written to them.
+    floating = form.dtype.is_floating_point
+    requires_grad = (
+        floating
+        and state.grad_enabled
+        and any(isinstance(arg, dispatch.Tensor) and arg.requires_grad for arg in args)
     )
     if requires_grad:
         check_inplace(x)
-    form = x.layout
     if any(stride == 0 and size > 1 for stride, size in zip(form.strides, form.shape, strict=True)):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a "
@@ -464,7 +470,8 @@ def write_inplace(op: Op, plan: Callable, x: Any, args: Sequence[Any]) -> Any:
         )
     check_countable(x)
     version = x.storage.version
-    tangents = None if state.dual_level is None else dispatch.tangents_of(args)
+    forward_mode = floating and state.dual_level is not None
+    tangents = dispatch.tangents_of(args) if forward_mode else None
     dual = tangents is not None and any(tangent is not None for tangent in tangents)
     original = None
     if requires_grad or dual:
@@ -664,7 +671,7 @@ div = Elementwise("Div", fn.div, {"a": fn.div_grad_a, "b": fn.div_grad_b}, "floa
 floor_divide_int = FloorDivision("FloorDivide", fn.floor_divide_int)
 floor_divide_float = FloorDivision("FloorDivide", fn.floor_divide_float)
 remainder = Division("Remainder", fn.remainder, {"a": fn.identity_grad, "b": fn.remainder_grad_b})
-fmod = Division("Fmod", fn.fmod, {"a": fn.identity_grad})
+fmod = Division("Fmod", fn.fmod, {"a": fn.identity_grad, "b": fn.fmod_grad_b})
 neg = Elementwise("Neg", fn.neg, {"x": fn.negated_grad})
 abs = Elementwise("Abs", fn.abs, {"x": fn.abs_grad})
 sign = Elementwise("Sign", fn.sign, {"x": fn.zero_grad})

@@ -142,6 +142,8 @@ _KNOWN |= {
     # Their text has a worse derivative: it overflows, or is not zero at a division by zero.
     id(fn.sigmoid): _primitive("sigmoid"),
     id(fn.floor_divide_float): _primitive("floor_divide"),
+    # Its own derivative would not depend on x, and the one after that have no graph.
+    id(fn.square_grad): lambda g, x: g * (2 * _language.pow(x, 1)),
 }
 
 
@@ -370,6 +372,8 @@ def _apply(op: str, args: list) -> Any:
     from minitorch_triton.ops import pointwise
 
     if any(isinstance(arg, dispatch.Tensor) for arg in args):
+        if op == "pow" and isinstance(args[1], int) and args[1] == 1:
+            return args[0] * 1  # many times faster, and the same
         return getattr(pointwise, op)(*args)
     # A function of numbers: a few roundings of a float64 do no harm.
     return getattr(torch, op)(
@@ -431,4 +435,4 @@ def trace(function: Any) -> Program:
         NotImplementedError: it uses something of ``tl`` that has no differentiable counterpart.
     """
     parameters = tuple(Expr("parameter") for _ in function.arg_names)
-    return Program(function.__name__, parameters, _on_expressions(function)(*parameters))
+    return Program(function.__name__, parameters, _replace(function)(*parameters))

@@ -126,3 +126,49 @@ def test_second_derivatives_at_extremes_are_pytorchs(case):
             close |= theirs.isnan()
         places = (~close).nonzero().flatten().tolist()
         assert not [(grid[i], ours[i].item(), theirs[i].item()) for i in places]
+
+
+def test_derivatives_of_fmod_by_both():
+    generator = torch.Generator().manual_seed(0)
+    a, b, g = torch.randn(3, 5, 7, generator=generator, dtype=torch.float64)
+    found = []
+    for t in (mt, torch):
+        x = t.as_tensor(10 * a).requires_grad_()
+        y = t.as_tensor(b[0]).requires_grad_()
+        firsts = t.autograd.grad(t.fmod(x, y), (x, y), t.as_tensor(g), create_graph=True)
+        second = t.autograd.grad(firsts[1].sum(), (x, y), materialize_grads=True)
+        found.append([z.detach() for z in (*firsts, *second)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours.torch(), theirs)
+
+
+@pytest.mark.parametrize("loss", ["huber_loss", "smooth_l1_loss"])
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_losses_at_their_limits_and_at_nan(loss, reduction):
+    found = []
+    for t in (mt, torch):
+        values = [math.nan, 1.0, -1.0, 0.5, -3.0, math.inf]
+        x = t.tensor(values, dtype=t.float64, requires_grad=True)
+        target = t.zeros(6, dtype=t.float64, requires_grad=True)
+        y = getattr(t.nn.functional, loss)(x, target, reduction=reduction)
+        firsts = t.autograd.grad(y.sum(), (x, target), create_graph=True)
+        seconds = t.autograd.grad(firsts[0][1:5].sum(), (x, target))
+        found.append([z.detach() for z in (*firsts, *seconds)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours.torch(), theirs, equal_nan=True)
+
+
+@pytest.mark.parametrize("exponent", [2, 3])
+def test_powers_until_their_derivatives_vanish(exponent):
+    """PyTorch's graph ends at the first derivative that is zero; ours goes on, and stays zero."""
+    found = []
+    for t in (mt, torch):
+        x = t.tensor([0.0, 2.0, -1.5], dtype=t.float64, requires_grad=True)
+        y = x**exponent
+        for _ in range(exponent + 1):
+            (y,) = t.autograd.grad(y.sum(), x, create_graph=True)
+            found.append(y.tolist())
+        if t is mt:
+            (beyond,) = t.autograd.grad(y.sum(), x)
+            assert beyond.tolist() == [0.0, 0.0, 0.0]
+    assert found[: exponent + 1] == found[exponent + 1 :]

@@ -83,3 +83,29 @@ def test_pytorchs_error_or_gradient(case):
             wanted = unchanged if isinstance(theirs, str) else theirs
             for y, expected in zip(ours, wanted, strict=True):
                 assert error(y.torch(), expected, upstream=1.0) <= limit, where
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool])
+def test_integers_and_bools_stay_out_of_the_graph(dtype):
+    """Also after fill_ and masked_fill_ with a tensor, where PyTorch's claim a gradient."""
+    source = mt.tensor(3.0, requires_grad=True)
+    for write in (
+        lambda z: z.__setitem__(0, source),
+        lambda z: z.__setitem__(mt.tensor([0, 2]), source),
+        lambda z: z.copy_(source.expand(3)),
+        lambda z: z.fill_(source),
+        lambda z: z.masked_fill_(mt.tensor([True, False, True]), source),
+    ):
+        z = mt.zeros(3, dtype=dtype)
+        write(z)
+        assert z[0].item() == (3 if dtype == torch.int64 else True)
+        assert not z.requires_grad and z.grad_fn is None
+
+
+def test_the_error_names_what_wrote_through_a_view():
+    y = mt.ones(3, requires_grad=True) * 1
+    y[0] = 0
+    z = y.sin()
+    y[1] = 1
+    with pytest.raises(RuntimeError, match="which is output 0 of CopySlices, is at version 2"):
+        z.sum().backward()

@@ -181,3 +181,50 @@ def test_numbers_that_count_from_the_end_are_refused(call):
     for module in (torch, mt):
         with pytest.raises((IndexError, RuntimeError), match=r"out of (range|bounds)"):
             call(module)
+
+
+def dense(T):
+    y = T.arange(0, 12, dtype=T.float64)
+    return y, y.reshape(3, 4)
+
+
+SAME_MEMORY = {
+    "shifted": lambda T, y, m: (y, T.arange(1, 12), y[:11]),
+    "reversed": lambda T, y, m: (y, T.arange(11, -1, -1), y),
+    "mask": lambda T, y, m: (y, y > 0, y[:-1]),
+    "transposed": lambda T, y, m: (y[:9].view(3, 3), T.tensor([2, 1, 0]), y[:9].view(3, 3).t()),
+    "one_element": lambda T, y, m: (y, T.tensor([3]), y[:1]),
+    "number_under_a_mask": lambda T, y, m: (y, y > 2, y[1]),
+    "other_rows": lambda T, y, m: (m[:2], T.tensor([0, 1]), m[2]),
+    "other_columns": lambda T, y, m: (m, (slice(None), T.tensor([0, 1])), m[:, 2:]),
+    "empty": lambda T, y, m: (y, T.zeros(0, dtype=T.int64), y[:0]),
+}
+
+
+@pytest.mark.parametrize("name", SAME_MEMORY)
+def test_writing_from_the_same_memory(name):
+    outcomes = []
+    for T in (mt, torch):
+        y, m = dense(T)
+        target, index, value = SAME_MEMORY[name](T, y, m)
+        try:
+            target[index] = value
+            outcomes.append(y.tolist())
+        except RuntimeError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_writing_from_strided_memory_reads_it_first():
+    y = mt.arange(0, 12, dtype=mt.float64)
+    expected = y.torch().clone()
+    y[::2][mt.tensor([1, 2, 3, 4, 5])] = y[::2][:5]
+    expected[::2][1:] = expected[::2][:5].clone()
+    assert torch.equal(y.torch(), expected)
+
+
+def test_an_index_in_the_written_memory_is_refused():
+    for T in (mt, torch):
+        y = T.arange(0, 6)
+        with pytest.raises(RuntimeError, match="refer to a single memory location"):
+            y[y] = 5
