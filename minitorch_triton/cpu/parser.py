@@ -39,7 +39,7 @@ _ALIAS_USE = re.compile(r"#(loc\d*)\b")
 
 
 class ParseError(Exception):
-    """Text that is not Triton IR as this parser knows it."""
+    """Text that is not Triton IR as this parser knows it; names the kernel's line if it can."""
 
 
 def parse(text: str) -> list[Function]:
@@ -109,7 +109,17 @@ class _Parser:
     def error(self, message: str) -> ParseError:
         line = self.text.count("\n", 0, self.position) + 1
         rest = self.text[self.position : self.position + 60].split("\n")[0]
-        return ParseError(f"Triton IR, line {line}: {message} at {rest!r}")
+        location = self.location_of_line()
+        where = f"{location}: " if location else ""
+        return ParseError(f"{where}Triton IR, line {line}: {message} at {rest!r}")
+
+    def unsupported(self, what: str) -> UnsupportedOperation:
+        return UnsupportedOperation(what, self.location_of_line())
+
+    def location_of_line(self) -> Location | None:
+        """The first location in what is left of the current line of text."""
+        _, found, rest = self.text[self.position :].partition("\n")[0].partition("loc(")
+        return self.locations.resolve(rest) if found else None
 
     def balanced(self) -> str:
         """The text of one bracketed group, brackets included."""
@@ -174,13 +184,13 @@ class _Parser:
                 self.need(_NUMBER, "an address space")
             self.expect(">")
             if isinstance(pointee, Tensor):
-                raise UnsupportedOperation("a block pointer that was not rewritten")
+                raise self.unsupported("a block pointer that was not rewritten")
             return Pointer(pointee)
         name = (
             self.need(_WORD, "a type")[0] if not self.at("!") else self.text[self.position :][:40]
         )
         if not re.fullmatch(r"i\d+|index|bf16|f\d+|f8E\w+", name):
-            raise UnsupportedOperation(f"the type {name}")
+            raise self.unsupported(f"the type {name}")
         return Scalar(name)
 
     def types(self) -> list[Type]:
@@ -335,7 +345,7 @@ class _Parser:
     def generic(self, op: Op) -> list[Type]:
         """Everything up to the types, in any order: operands, words, attributes, regions."""
         self.scopes.append({})
-        while not self.ended() and not self.at(":"):
+        while not self.ended() and not self.at(":") and not self.at("->"):
             if self.at("%"):
                 op.operands.append(self.use())
             elif self.accept("<{"):
@@ -382,6 +392,8 @@ class _Parser:
 
     def result_types(self, op: Op) -> list[Type]:
         """Reads the types and works out those of the results."""
+        if self.accept("->"):  # no operands, and the types of the results are written out
+            return self.types()
         if not self.accept(":"):
             return []
         if self.at("%"):  # tt.print: operands follow the first colon

@@ -155,13 +155,20 @@ def assembly_of_no_result_kernel(x, out):
             tl.store(out, w)
 
 
+@triton.jit
+def assembly_of_no_operand_kernel(out):
+    tl.store(out, tl.inline_asm_elementwise("mov.u32 $0, 1;", "=r", [], tl.int32, False, 1))
+
+
 def line_of(kernel, text):
     """The line in this file of the first line of a kernel that contains ``text``."""
     lines, start = inspect.getsourcelines(kernel.fn)
     return next(start + n for n, line in enumerate(lines) if text in line)
 
 
-@pytest.mark.parametrize("kernel", [assembly_kernel, assembly_of_no_result_kernel])
+@pytest.mark.parametrize(
+    "kernel", [assembly_kernel, assembly_of_no_result_kernel, assembly_of_no_operand_kernel]
+)
 def test_inline_assembly_is_refused_with_its_line(kernel):
     arguments = [torch.ones(32)] * len(kernel.arg_names)
     where = rf"calls\.py:{line_of(kernel, 'inline_asm')}: .*tt\.elementwise_inline_asm"

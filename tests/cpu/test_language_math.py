@@ -242,6 +242,23 @@ def test_fp8_rounds_to_nearest_and_saturates(fp8, source):
     torch.testing.assert_close(code.float(), back, rtol=0, atol=0, equal_nan=True)
 
 
+@triton.jit
+def fp8_special_kernel(x_ptr, copy_ptr, constant_ptr, VALUE: tl.constexpr, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(copy_ptr + i, tl.load(x_ptr + i))
+    tl.store(constant_ptr + i, tl.full((BLOCK,), VALUE, constant_ptr.dtype.element_ty))
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), -1.5])
+def test_fp8_infinities_and_nans_are_kept(value):
+    x = torch.arange(256, dtype=torch.uint8).view(torch.float8_e5m2)
+    copy, constant = torch.empty_like(x), torch.empty_like(x)
+    fp8_special_kernel[(1,)](x, copy, constant, value, BLOCK=256)
+    torch.testing.assert_close(copy.float(), x.float(), rtol=0, atol=0, equal_nan=True)
+    expected = torch.full((256,), value)
+    torch.testing.assert_close(constant.float(), expected, rtol=0, atol=0, equal_nan=True)
+
+
 # ---- integers ----
 
 

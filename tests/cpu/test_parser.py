@@ -166,3 +166,12 @@ def test_a_type_that_is_unknown_is_named():
     text = "module { tt.func public @f(%d: !tt.tensordesc<tensor<8x8xf32>>) { tt.return } }"
     with pytest.raises(UnsupportedOperation, match="tensordesc"):
         parse(text)
+
+
+def test_an_error_names_the_kernel_s_line():
+    text = ADD.replace("tt.get_program_id x", "tt.get_program_id ?")
+    with pytest.raises(ParseError, match=r"^/tmp/kernels\.py:5: Triton IR, line 7: .*'\?"):
+        parse(text)
+    text = ADD.replace("start = 0 : i32} : tensor<8xi32>", "start = 0 : i32} : tensor<8xf99x>")
+    with pytest.raises(UnsupportedOperation, match=r"^/tmp/kernels\.py:5: .*f99x"):
+        parse(text)

@@ -9,7 +9,7 @@ import math
 import struct
 from typing import TYPE_CHECKING
 
-from ..ir import Op, Scalar, UnsupportedOperation, Value
+from ..ir import Op, Scalar, Value
 from ..poly import Poly, literal
 from ..views import Index
 from . import ctypes
@@ -34,14 +34,19 @@ def constant(em: Emitter, op: Op, index: Index) -> str:
 
 
 def float_value(text: str, element: Scalar) -> float:
-    """Value of a float constant, which may be written as its bits."""
+    """Value of a float constant, which may be written as its bits.
+
+    Of the 8-bit formats MLIR writes only infinities and NaNs so.
+    """
     if not text.startswith("0x"):
         return float(text)
     bits = int(text, 16)
     if element.name == "bf16":
         return struct.unpack("<f", (bits << 16).to_bytes(4, "little"))[0]
-    if element.bits == 8:
-        raise UnsupportedOperation(f"the constant {text} of type {element.name}")
+    if element.name == "f8E5M2":  # the upper half of a float16
+        return struct.unpack("<e", (bits << 8).to_bytes(2, "little"))[0]
+    if element.bits == 8:  # the other formats have NaN, but no infinity
+        return math.nan
     return struct.unpack(_FLOAT_FORMATS[element.bits], bits.to_bytes(element.bits // 8, "little"))[
         0
     ]

@@ -64,6 +64,8 @@ def to_memory(element: Element, text: str) -> str:
     """What to write for a variable's value."""
     if isinstance(element, Pointer):
         return f"(int64_t){text}"
+    if element.name == "f8E5M2":  # an infinity stays one, where a conversion would saturate
+        return f"mt_f8e5m2_bits({text})"
     if is_narrow(element):
         return f"mt_f32_to_{NARROW_FLOATS[element.name]}({text})"
     return text
@@ -71,4 +73,6 @@ def to_memory(element: Element, text: str) -> str:
 
 def rounded(element: Element, text: str) -> str:
     """A result computed in float, rounded to a narrow type if it is one."""
-    return from_memory(element, to_memory(element, text)) if is_narrow(element) else text
+    if not is_narrow(element):
+        return text
+    return from_memory(element, f"mt_f32_to_{NARROW_FLOATS[element.name]}({text})")

@@ -155,6 +155,8 @@ MT_FN float mt_f8e4m3fn_to_f32(uint8_t h) {
     return mt_with_sign_(magnitude == 0x7f ? __builtin_nanf("") : finite, (h & 0x80u) << 24);
 }
 MT_FN float mt_f8e5m2_to_f32(uint8_t h) { return mt_f16_to_f32((uint16_t)(h << 8)); }
+/* The code of a number that is one of the format already. */
+MT_FN uint8_t mt_f8e5m2_bits(float x) { return (uint8_t)(mt_f32_to_f16(x) >> 8); }
 MT_FN float mt_f8e4m3fnuz_to_f32(uint8_t h) {
     const float finite = mt_with_sign_(mt_decode_(h & 0x7f, 3, 8), (h & 0x80u) << 24);
     return h == 0x80 ? __builtin_nanf("") : finite;
