@@ -125,7 +125,9 @@ def saved_tensors(node: Any) -> list[tuple[str, Any]]:
 
 def _saved(node: Any) -> Iterator[tuple[str, Any]]:
     op = getattr(node, "op", None)
-    if op is not None:  # of the table
+    if op is not None and node.saved is None:  # of the table, freed with the names
+        yield "", node.saved_values
+    elif op is not None:
         parameters = getattr(op, "parameters", None) or list(
             inspect.signature(op.forward).parameters
         )

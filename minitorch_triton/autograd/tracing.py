@@ -222,11 +222,11 @@ def trace(
     def finished(step: Step) -> None:
         record._append(step)
         if not quiet:
+            if len(record.steps) == 1:
+                print(HEADER, file=output)
             print(*step.lines(len(record.steps)), sep="\n", file=output)
 
     backward = torch.autograd.backward if isinstance(roots[0], torch.Tensor) else api.backward
-    if not quiet:
-        print(HEADER, file=output)
     watches = []
     try:
         for node in inspection.collect(roots).nodes:
@@ -237,4 +237,6 @@ def trace(
     finally:
         for watch in watches:
             watch.remove()
+    if not quiet and not record.steps:
+        print(HEADER, file=output)
     return record

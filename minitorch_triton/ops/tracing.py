@@ -407,7 +407,7 @@ class ProgramNode(Node):
         ]
 
     def name(self) -> str:
-        return f"{self.program.name}Backward"
+        return dispatch.node_name("".join(map(str.capitalize, self.program.name.split("_"))))
 
     def apply(self, grads: list) -> Sequence:
         if self.args is None:

@@ -110,3 +110,12 @@ def test_bad_arguments():
         mt.autograd.trace(3)
     with pytest.raises(RuntimeError, match="does not require grad"):
         mt.autograd.trace(mt.ones(1), quiet=True)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_nothing_is_printed_where_backward_is_refused(framework, capsys):
+    x = framework.ones(2)
+    for refused in (x, x.requires_grad_().exp()):
+        with pytest.raises(RuntimeError):
+            mt.autograd.trace(refused)
+    assert capsys.readouterr().out == ""
