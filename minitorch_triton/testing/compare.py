@@ -201,16 +201,19 @@ def _stripe(
 
 
 def picture(wrong: torch.Tensor, width: int = 48, height: int = 8) -> list[str]:
-    """A small map: ``#`` where elements are wrong, ``.`` where they are right."""
+    """A small map: ``#`` where elements are wrong, ``+`` where some are, ``.`` where none is."""
     if wrong.numel() <= 1 or bool(wrong.all()):
         return []
     table = wrong.reshape(-1, wrong.shape[-1]) if wrong.ndim > 1 else wrong.reshape(1, -1)
     rows = _cells(table.shape[0], height)
     columns = _cells(table.shape[1], width)
-    return [
-        "".join("#" if bool(table[r0:r1, c0:c1].any()) else "." for c0, c1 in columns)
-        for r0, r1 in rows
-    ]
+    return ["".join(_mark(table[r0:r1, c0:c1]) for c0, c1 in columns) for r0, r1 in rows]
+
+
+def _mark(cell: torch.Tensor) -> str:
+    if bool(cell.all()):
+        return "#"
+    return "+" if bool(cell.any()) else "."
 
 
 def _cells(length: int, cells: int) -> list[tuple[int, int]]:

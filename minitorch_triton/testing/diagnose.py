@@ -24,6 +24,7 @@ IN_PLAIN: tuple[Rule, ...] = (
     formula.transposed,
     formula.swapped,
     formula.broadcast,
+    formula.partial_factor,
     formula.varying_factor,
     values.precision,
     formula.missing_term,

@@ -201,29 +201,32 @@ def create_graph(lab: Lab, verdict: Verdict) -> Diagnosis | None:
         ),
     )
     try:
-        ours = _second(lab.subject, session, firsts)
-        expected_session = Session(_oracle_lab(lab, oracle), precise)
-        right = oracle.backward(
-            expected_session.outputs,
-            expected_session.leaves,
-            [None if g is None else g.double() for g in session.upstream()],
-            create_graph=True,
-        )
-        theirs = _second(oracle, expected_session, right)
+        ours = _seconds(lab.subject, session, session.upstream())
     except Exception:
         return None
-    if ours is None or theirs is None:
+    if ours is None:
+        return None
+    connected, found = ours
+    try:
+        expected_session = Session(_oracle_lab(lab, oracle), precise)
+        upstream = [None if g is None else g.double() for g in session.upstream()]
+        theirs = _seconds(oracle, expected_session, upstream, connected)
+    except Exception:
+        return None
+    if theirs is None:
         return None
     limit = 64 * verdict.tolerance
-    for n, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+    wanted = verdict.trial.wanted
+    for n, (a, b) in enumerate(zip(found, theirs[1], strict=True)):
         if b is None:
             continue
         a = torch.zeros_like(b) if a is None else a
         if not agree(a, b, limit, 1.0):
+            what = f"input {wanted[n]}" if n < len(wanted) else "the upstream gradient"
             return Diagnosis(
                 "second",
-                f"the gradient of the gradient is wrong for input {verdict.trial.wanted[n]}, and "
-                "nothing is said: mark backward with once_differentiable if it has none",
+                f"the gradient of the gradient is wrong for {what}, and nothing is said: mark "
+                "backward with once_differentiable if it has none",
             )
     return None
 
@@ -232,18 +235,42 @@ def _oracle_lab(lab: Lab, oracle: Any) -> Lab:
     return Lab(oracle, oracle, lab.arguments)
 
 
-def _second(subject: Any, session: Session, firsts: list) -> list | None:
-    """The gradient of a weighted sum of the gradients."""
-    linked = [g for g in firsts if g is not None and g.requires_grad]
-    if not linked:
-        return None
+def _seconds(
+    subject: Any, session: Session, upstream: list, chosen: list[int] | None = None
+) -> tuple[list[int], list] | None:
+    """The gradient of a weighted sum of the first gradients.
+
+    The upstream gradient requires one as well, as it does behind any function that is not linear:
+    a backward that only detached its inputs would otherwise seem to have no second derivative.
+
+    Args:
+        chosen: which first gradients are in the sum; by default those that belong to the graph.
+
+    Returns:
+        Which were chosen, and gradients of the sum for the inputs and the upstream gradients; None
+        if no first gradient belongs to the graph.
+    """
+    given = [None if g is None else subject.leaf(g.clone(), True) for g in upstream]
+    firsts = subject.backward(session.outputs, session.leaves, given, create_graph=True)
+    linked = [n for n, g in enumerate(firsts) if g is not None and g.requires_grad]
+    if chosen is None:
+        chosen = linked
     generator = torch.Generator().manual_seed(5)
     weights = [
-        (torch.rand(tuple(g.shape), generator=generator, dtype=torch.float64) - 0.5).to(g.dtype)
-        for g in linked
+        None
+        if g is None
+        else torch.rand(tuple(g.shape), generator=generator, dtype=torch.float64) - 0.5
+        for g in firsts
     ]
-    found = subject.backward(linked, session.leaves, weights, retain_graph=True)
-    return [None if g is None else subject.values(g) for g in found]
+    both = [n for n in chosen if n in linked]
+    if not both:
+        return None
+    sums, scales = [firsts[n] for n in both], [weights[n].to(firsts[n].dtype) for n in both]
+    # The error of once_differentiable is raised in a full backward alone.
+    subject.full_backward(sums, scales)
+    inputs = [*session.leaves, *[g for g in given if g is not None]]
+    found = subject.backward(sums, inputs, scales, retain_graph=True)
+    return chosen, [None if g is None else subject.values(g) for g in found]
 
 
 def checked(lab: Lab, verdict: Verdict) -> Diagnosis | None:

@@ -223,7 +223,9 @@ def reproduction(lab: Lab, trial: Trial, failure: Failure | None = None) -> list
         text = _laid_out(_expression(x), x, layout)
         text = f"mt.from_torch({text})" if ours else text
         lines.append(f"{name} = {text}{'.requires_grad_()' if trial.needs[n] else ''}")
-    call = ", ".join([*names, *[f"{key}={value!r}" for key, value in trial.named]])
+    given, named = lab.subject.by_position(names, dict(trial.named))
+    given = [*names, *map(repr, given[len(names) :])]
+    call = ", ".join([*given, *[f"{key}={value!r}" for key, value in named.items()]])
     if hasattr(lab.subject.fn, "in_script"):
         lines.append(f"y = {lab.subject.fn.in_script(call)}")
     else:
@@ -272,6 +274,8 @@ def _literal(x: torch.Tensor) -> str:
         if isinstance(value, list):
             return "[" + ", ".join(spell(v) for v in value) + "]"
         text = f"{value:.6g}" if isinstance(value, float) else repr(value)
+        if isinstance(value, float) and text.lstrip("-").isdigit():
+            text += ".0"
         return {"nan": "float('nan')", "inf": "float('inf')", "-inf": "-float('inf')"}.get(
             text, text
         )
@@ -282,7 +286,8 @@ def _literal(x: torch.Tensor) -> str:
 def _expression(x: torch.Tensor) -> str:
     """An expression for a tensor's values."""
     dtype = "" if x.dtype in (torch.float32, torch.int64, torch.bool) else f", dtype={x.dtype}"
-    if x.numel() == 0 or x.numel() > LITERAL:
+    special = x.numel() <= 20 * LITERAL and x.is_floating_point() and _is_special(x)
+    if x.numel() == 0 or (x.numel() > LITERAL and not special):
         shape = tuple(x.shape)
         if x.numel() and x.dtype.is_floating_point:
             if bool((x == spread(x)).all()):
@@ -294,6 +299,11 @@ def _expression(x: torch.Tensor) -> str:
         return f"torch.zeros({shape}{dtype or f', dtype={x.dtype}'})"
     exact = x.double() if x.dtype.is_floating_point else x
     return f"torch.tensor({_literal(exact)}{dtype})"
+
+
+def _is_special(x: torch.Tensor) -> bool:
+    """Whether values are of a few kinds, or not finite: random ones would not show the mistake."""
+    return not bool(x.isfinite().all()) or 2 * x.unique().numel() < x.numel()
 
 
 def _ends(x: torch.Tensor) -> tuple[float, float]:

@@ -62,6 +62,53 @@ def constant_factor(suspect: Suspect) -> Diagnosis | None:
     return Diagnosis("factor", evidence)
 
 
+def partial_factor(suspect: Suspect) -> Diagnosis | None:
+    """found = c * right on some elements, and right on the others."""
+    if not usable(suspect):
+        return None
+    wrong = suspect.mismatch.wrong
+    count, total = int(wrong.sum()), wrong.numel()
+    if count < 4 or count == total:
+        return None
+    quotient = suspect.found[wrong] / suspect.expected[wrong]
+    # Near 0 rounding, and what is added to be safe, says more than a factor.
+    large = suspect.expected[wrong].abs() > 1e-3 * suspect.expected.abs().mean()
+    if int(large.sum()) < 4 or not bool(quotient[large].isfinite().all()):
+        return None
+    c = float(quotient[large].median())
+    same = (quotient[large] - c).abs() <= 50 * suspect.tolerance * abs(c)
+    near_one = abs(c - 1) < max(0.01, 100 * suspect.tolerance)  # lost precision looks like that
+    if c == 0 or near_one or float(same.double().mean()) < 0.98:
+        return None
+    where = _condition(suspect, wrong)
+    share = f"{count} of {total} elements{where}, right in the others"
+    if abs(c + 1) < 1e-3:
+        return Diagnosis("sign", f"found / right = -1 in {share}")
+    return Diagnosis("factor", f"found / right = {c:.6g}{_meaning(suspect, abs(c))} in {share}")
+
+
+def _condition(suspect: Suspect, wrong: torch.Tensor) -> str:
+    """Of which values the wrong elements are, if a sign or a limit separates them."""
+    given = [(name_of(suspect, n), x) for n, x in suspect.inputs()]
+    if suspect.is_gradient and suspect.upstream[0] is not None:
+        given.insert(0, ("the upstream gradient", suspect.upstream[0].double()))
+    if suspect.output is not None:
+        given.append(("the output", suspect.output))
+    for name, x in given:
+        if x.shape != wrong.shape:
+            continue
+        for sign, text in ((x < 0, "negative"), (x > 0, "positive")):
+            if bool((sign == wrong).all()):
+                return f", where {name} is {text}"
+        for form, values in ((name, x), (f"|{name}|", x.abs())):
+            bad, good = values[wrong], values[~wrong]
+            if float(bad.min()) > float(good.max()):
+                return f", where {form} is above {float(good.max()):.3g}"
+            if float(bad.max()) < float(good.min()):
+                return f", where {form} is below {float(good.min()):.3g}"
+    return ""
+
+
 def _near(a: float, b: float) -> bool:
     return math.isclose(a, b, rel_tol=2e-3)
 

@@ -188,15 +188,20 @@ def precision(suspect: Suspect) -> Diagnosis | None:
         if bool((suspect.found == suspect.found.to(low).double()).all()):
             return Diagnosis("precision", f"{said}: every element was rounded to {_name(low)}")
     if dtype in (torch.float32, torch.float64):
-        for name, bits in (("TF32", 10), ("float16", 10), ("bfloat16", 7)):
-            rounded = _operands_rounded(suspect, bits)
-            if rounded is None:
+        before = float((suspect.expected - suspect.found).abs().mean())
+        numbers = [n for n, _ in suspect.inputs()]
+        for name, bits in (("TF32 (or float16)", 10), ("bfloat16", 7), ("float32", 23)):
+            if 2.0**-bits <= torch.finfo(dtype).eps:
                 continue
-            left = (rounded - suspect.found).abs().mean()
-            before = (suspect.expected - suspect.found).abs().mean()
-            if float(left) < 0.1 * float(before):
-                also = "TF32 (or float16)" if bits == 10 else name
-                return Diagnosis("precision", f"{said}: the operands were rounded to {also}")
+            for chosen in (None, *numbers):
+                rounded = _operands_rounded(suspect, bits, chosen)
+                if rounded is None:
+                    continue
+                if float((rounded - suspect.found).abs().mean()) < 0.1 * before:
+                    what = "the operands were"
+                    if chosen is not None:
+                        what = f"{name_of(suspect, chosen)} was"
+                    return Diagnosis("precision", f"{said}: {what} rounded to {name}")
     smooth = _smooth(suspect)
     if smooth is not None and smooth > 0.9:
         return None  # the error is a function of the input: an approximation, not rounding
@@ -207,8 +212,12 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _operands_rounded(suspect: Suspect, bits: int) -> torch.Tensor | None:
-    """What is right for arguments that are rounded to some bits after the leading one."""
+def _operands_rounded(suspect: Suspect, bits: int, only: int | None) -> torch.Tensor | None:
+    """What is right for arguments that are rounded to some bits after the leading one.
+
+    Args:
+        only: round this argument; None for all of them and the upstream gradient.
+    """
 
     def rounded(x: torch.Tensor) -> torch.Tensor:
         mantissa, exponent = torch.frexp(x.double())
@@ -216,10 +225,12 @@ def _operands_rounded(suspect: Suspect, bits: int) -> torch.Tensor | None:
         return torch.ldexp((mantissa * scale).round() / scale, exponent)
 
     args = tuple(
-        rounded(x) if isinstance(x, torch.Tensor) and x.is_floating_point() else x
-        for x in suspect.trial.values()
+        rounded(x)
+        if isinstance(x, torch.Tensor) and x.is_floating_point() and only in (None, n)
+        else x
+        for n, x in enumerate(suspect.trial.values())
     )
-    upstream = tuple(None if g is None else rounded(g) for g in suspect.upstream)
+    upstream = tuple(rounded(g) if g is not None and only is None else g for g in suspect.upstream)
     return suspect.right(args=args, upstream=upstream)
 
 
@@ -240,7 +251,9 @@ def _smooth(suspect: Suspect) -> float | None:
 
 
 def _growth(suspect: Suspect) -> str:
-    """How the error grows with the length of the sum."""
+    """How the error grows with the length of the sum, if there is one."""
+    if suspect.lab.elementwise or suspect.lab.terms == 1:
+        return ": computed or saved in a low precision"
     place = suspect.mismatch.place
     dtype = suspect.verdict.situation.dtype
     errors: dict[int, float] = {}
@@ -271,10 +284,12 @@ def _accumulated(suspect: Suspect) -> Diagnosis | None:
     ]  # fmt: skip
     if not wide or any(suspect.wrong_here(v) for v in wide):
         return None
+    one = suspect.lab.elementwise or suspect.lab.terms == 1
+    how = "computed or saved in" if one else "partial sums are kept in"
     return Diagnosis(
         "precision",
         f"right in float32, wrong in {_name(situation.dtype)} by {suspect.mismatch.error:.2g}: "
-        "partial sums are kept in the low precision",
+        f"{how} the low precision",
     )
 
 

@@ -11,6 +11,7 @@ import torch
 
 import minitorch_triton as mt
 from minitorch_triton.ops.dispatch import Op
+from minitorch_triton.ops.pointwise import Elementwise
 
 TORCH = "torch"
 OURS = "minitorch_triton"
@@ -47,10 +48,32 @@ class Subject:
         if torch.cuda.is_initialized():
             torch.cuda.manual_seed_all(0)
         mt.manual_seed(0)
+        args, named = self.by_position(args, named)
         results = self.call(*args, **named)
         results = results if isinstance(results, (tuple, list)) else (results,)
         kind = mt.Tensor if self.framework == OURS else torch.Tensor
         return [result for result in results if isinstance(result, kind)]
+
+    def takes_names(self) -> bool:
+        """Whether arguments can be given by name: to a function, or the ``forward`` of a class."""
+        return hasattr(self.fn, "__code__") or _function_class(self.fn) is not None
+
+    def by_position(self, args: Sequence[Any], named: dict[str, Any]) -> tuple[list, dict]:
+        """Keyword arguments behind the others, for a ``Function`` class, which takes none."""
+        owner = _function_class(self.fn)
+        if owner is None or not named:
+            return list(args), named
+        left, placed = dict(named), list(args)
+        for name, parameter in list(self.parameters().items())[len(args) :]:
+            if not left:
+                break
+            placed.append(left.pop(name, parameter.default))
+        return placed, left
+
+    def _on(self, y: Any, g: torch.Tensor) -> Any:
+        """An upstream gradient where an output is, as a tensor of the framework."""
+        g = g.to(y.device)
+        return self.leaf(g, False) if self.framework == OURS else g
 
     def backward(
         self,
@@ -61,7 +84,7 @@ class Subject:
     ) -> list:
         """The gradients of the outputs that have one, as tensors of the framework, or None."""
         pairs = [
-            (y, self.leaf(g.to(y.device), False) if self.framework == OURS else g.to(y.device))
+            (y, g if isinstance(g, mt.Tensor) else self._on(y, g))
             for y, g in zip(outputs, upstream, strict=True)
             if y.requires_grad and g is not None
         ]
@@ -78,6 +101,12 @@ class Subject:
             )
         )
 
+    def full_backward(self, outputs: Sequence[Any], upstream: Sequence[torch.Tensor]) -> None:
+        """Run backward through the whole graph, to see whether it raises an error; keep it."""
+        autograd = mt.autograd if self.framework == OURS else torch.autograd
+        given = [self._on(y, g) for y, g in zip(outputs, upstream, strict=True)]
+        autograd.backward(list(outputs), given, retain_graph=True)
+
     def values(self, x: Any) -> torch.Tensor:
         """A tensor of the framework as a torch tensor on the CPU, outside any graph."""
         x = x.detach()
@@ -93,6 +122,12 @@ class Subject:
             if owner is not None:
                 found = list(inspect.signature(owner.forward).parameters.values())
                 found = found[1:] if owner.setup_context in _NO_SETUP else found
+            elif isinstance(fn, Elementwise):
+                kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+                found = [
+                    inspect.Parameter(name, kind, default=fn.defaults.get(name, _EMPTY))
+                    for name in fn.parameters
+                ]
             elif isinstance(fn, Op):
                 found = list(inspect.signature(fn.forward).parameters.values())
             else:
@@ -101,6 +136,8 @@ class Subject:
             return {}
         return {parameter.name: parameter for parameter in found}
 
+
+_EMPTY = inspect.Parameter.empty
 
 _NO_SETUP = (None, torch.autograd.Function.setup_context)
 

@@ -234,7 +234,7 @@ def add_bias(bug="", buffer=torch.zeros):
                 return g, g.sum(1)
             if bug == "mean":
                 return g, g.mean(0)
-            db = buffer(N)
+            db = buffer(N, dtype=torch.promote_types(g.dtype, torch.float32))
             bias_grad_kernel[(M,)](db, g, M, N, BLOCK=triton.next_power_of_2(max(N, 1)), BUG=bug)
             return g, db.to(g.dtype)
 
@@ -456,6 +456,52 @@ class HalfTrackedCube(torch.autograd.Function):
         return 3 * g * x * x.detach()
 
 
+class DetachedCube(torch.autograd.Function):
+    """x^3, whose backward depends on the upstream gradient alone where it is differentiated."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 3 * g * x.detach() ** 2
+
+
+def sine(backward):
+    """A sine with a backward of its own."""
+
+    class Sine(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.sin()
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, g):
+            return backward(g, *ctx.saved_tensors)
+
+    return Sine
+
+
+class Softsign(torch.autograd.Function):
+    """x / (1 + |x|), whose derivative has its limit at infinity, where PyTorch's is NaN."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return F.softsign(x)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g / (1 + x.abs()) ** 2
+
+
 # Ours
 
 
@@ -575,11 +621,32 @@ PLANTED = [
     Planted("another mask", "random", dropout("another mask"), None, MN),
     Planted("kept on ctx", "in place", relu("kept on ctx"), torch.relu, MN),
     Planted("second derivative", "second", HalfTrackedCube, lambda x: x**3, MN),
+    Planted("second derivative detached", "second", DetachedCube, lambda x: x**3, MN),
+    Planted("reduction by name", "reduction", squared_error("reduction"), F.mse_loss),
+    Planted(
+        "factor on some elements",
+        "factor",
+        sine(lambda g, x: g * x.cos() * torch.where(x.abs() > 1.2, 0.1, 1.0)),
+        torch.sin,
+        MN,
+    ),
+    Planted("sign of |g|", "sign", sine(lambda g, x: g.abs() * x.cos()), torch.sin, MN),
+    Planted(
+        "saved in float16", "precision", sine(lambda g, x: g * x.half().to(g).cos()), torch.sin
+    ),
+    Planted(
+        "float32 in backward",
+        "precision",
+        sine(lambda g, x: (g.float() * x.float().cos()).to(g)),
+        torch.sin,
+        MN,
+    ),
 ]
 
 CORRECT = [
     Planted("sigmoid", "", sigmoid(), torch.sigmoid, MN),
     Planted("relu", "", relu(), torch.relu, MN),
+    Planted("softsign", "", Softsign, F.softsign, MN),
     Planted("product", "", product(), torch.mul),
     Planted("add_bias", "", add_bias(), torch.add, N),
     Planted("matmul", "", matmul(), torch.matmul, MATRICES),

@@ -38,11 +38,28 @@ def test_a_planted_mistake_is_told_by_its_kind(case):
     assert report.kinds[0] == case.kind, str(report)
 
 
+@pytest.mark.parametrize(
+    ("name", "evidence"),
+    [
+        ("second derivative detached", "the gradient of the gradient is wrong for input 0"),
+        ("reduction by name", "right for reduction = 'mean', wrong for 'sum', 'none'"),
+        ("factor on some elements", r"found / right = 0.1 in \d+ of 17621 elements, where \|input"),
+        ("sign of |g|", "in 8732 of 17621 elements, where the upstream gradient is negative"),
+        ("saved in float16", "was rounded to TF32 \\(or float16\\)"),
+        ("float32 in backward", "computed or saved in a low precision"),
+    ],
+)
+def test_mistakes_of_only_some_situations_or_elements(name, evidence):
+    report = check(BY_NAME[name])
+    assert report.kinds[0] == BY_NAME[name].kind, str(report)
+    assert re.search(evidence, report.failures[0].diagnosis.evidence), str(report)
+
+
 def test_every_kind_is_planted():
     assert set(KINDS) - {case.kind for case in PLANTED} == {"extreme", "same", "error", "formula"}
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "product", "squared_error", "cube"])
+@pytest.mark.parametrize("name", ["sigmoid", "product", "squared_error", "softsign", "cube"])
 def test_no_false_alarm(name):
     report = check(BY_NAME[name], dtypes=[torch.float32])
     assert report, str(report)
@@ -84,6 +101,12 @@ def test_the_reproduction_runs(capsys):
     right = next(line for line in script if line.startswith("# right"))
     found = [float(x) for x in re.findall(r"-?\d+\.\d*", printed)]
     assert found != [float(x) for x in re.findall(r"-?\d+\.?\d*", right)]
+
+
+def test_the_reproduction_of_a_boundary_holds_the_value():
+    text = str(check(BY_NAME["boundary"], shrinking=True))
+    assert "only where input 0 (x) is 0: found 1, right" in text
+    assert re.search(r"x0 = torch.tensor\(\[\[-?0.0(, -?0.0)*\]\]\).requires_grad_", text), text
 
 
 def test_inputs_are_told_by_name_and_factors_by_what_they_are():
