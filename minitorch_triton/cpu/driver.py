@@ -186,6 +186,8 @@ def belongs_to_cpu(args: Iterable[Any]) -> bool:
     if kind == DEVICE:
         return True
     on_gpu = gpu_is_active()
+    if kind == "meta":
+        raise ValueError("a kernel cannot run on a tensor on device meta: it has no data")
     if kind is not None and not on_gpu:
         raise ValueError(
             f"a kernel cannot run on a tensor on device {tensor.device}: there is no such GPU"

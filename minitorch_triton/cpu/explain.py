@@ -40,9 +40,16 @@ def find_kernel(name: str) -> JITFunction:
     if module_name.endswith(".py"):
         # Where a script's own imports look, too.
         sys.path.insert(0, str(Path(module_name).resolve().parent))
+        if not Path(module_name).is_file():
+            raise ValueError(f"there is no file {module_name}")
         module = importlib.import_module(Path(module_name).stem)
     else:
-        module = importlib.import_module(module_name)
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+                raise  # something that the module imports
+            raise ValueError(f"there is no module {module_name}") from error
     kernel = getattr(module, function_name, None)
     # Below the autotuner and the heuristics.
     while kernel is not None and not isinstance(kernel, JITFunction):
@@ -64,7 +71,7 @@ def parse_arguments(kernel: JITFunction, words: list[str]) -> tuple[dict, dict]:
         Triton's signature, a type or "constexpr" for each parameter, and the constants by name.
 
     Raises:
-        ValueError: a parameter is unknown, or lacks a value.
+        ValueError: a parameter or a type is unknown, or a parameter lacks a value.
     """
     given = dict(word.partition("=")[::2] for word in words)
     if unknown := given.keys() - set(kernel.arg_names):
@@ -76,7 +83,13 @@ def parse_arguments(kernel: JITFunction, words: list[str]) -> tuple[dict, dict]:
         if text is not None and is_type(text) and not param.is_constexpr:
             signature[param.name] = text
         elif text is not None:
-            constants[param.name] = _constant(text)
+            constants[param.name] = constant = _constant(text)
+            if isinstance(constant, str) and not param.is_constexpr:
+                known = ", ".join(SLOT_FORMATS)
+                raise ValueError(
+                    f"{param.name}={text}: unknown type; write one of {known}, with a leading * "
+                    "for a pointer"
+                )
         elif param.has_default:
             constants[param.name] = param.default
         elif param.annotation_type:

@@ -20,6 +20,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 import minitorch_triton.cpu as triton_cpu
 from minitorch_triton.cpu import binding, driver, launch
+from minitorch_triton.cpu.explain import find_kernel, parse_arguments
 
 ROOT = Path(__file__).parents[2]
 
@@ -316,6 +317,11 @@ def test_another_device_is_an_error_without_a_gpu():
         for pair in ((x.to("meta"), x), (x, x.to("meta"))):
             with pytest.raises(ValueError, match="meta"):
                 scale_kernel[(1,)](*pair, 8, 1.0)
+
+
+def test_a_tensor_without_data_is_refused():
+    with pytest.raises(ValueError, match="device meta: it has no data"):
+        fill_kernel[(1,)](torch.empty(1, device="meta"), 1)
 
 
 # ---- Grids ---------------------------------------------------------------------------------------
@@ -815,3 +821,20 @@ def test_explain_prints_every_stage():
     assert titles == ["Python", "Triton", "Loop", "C", "Machine"]
     for text in ("def scale_kernel", "tt.load", "tt.store", "MT_ENTRY"):
         assert text in output
+
+
+@pytest.mark.parametrize(
+    ("kernel", "words", "message"),
+    [
+        (f"{__file__}:scale_kernel", ["x_ptr=*float32"], r"x_ptr=\*float32: unknown type.*fp32"),
+        (f"{__file__}:scale_kernel", ["x_ptr=float32"], "x_ptr=float32: unknown type.*fp32"),
+        (f"{__file__}:scale_kernel", ["y=i32"], "no parameter y"),
+        (f"{__file__}:no_kernel", [], "no @triton.jit function 'no_kernel'"),
+        ("no_file.py:kernel", [], "no file no_file.py"),
+        ("minitorch_triton.no_module:kernel", [], "no module minitorch_triton.no_module"),
+        ("no_kernel_at_all", [], "module:kernel or file.py:kernel"),
+    ],
+)
+def test_explain_says_what_is_wrong(kernel, words, message):
+    with pytest.raises(ValueError, match=message):
+        parse_arguments(find_kernel(kernel), words)
