@@ -160,9 +160,14 @@ while (mt_now_ns() < until) {}
 
 
 def threads_used(kernel):
-    who = torch.zeros(64, dtype=torch.int64)
-    kernel.launch((64, 1, 1), (who.data_ptr(),))
-    return len(set(who.tolist()))
+    """The most of 20 launches: on a busy machine a thread may come when all work is done."""
+
+    def once():
+        who = torch.zeros(64, dtype=torch.int64)
+        kernel.launch((64, 1, 1), (who.data_ptr(),))
+        return len(set(who.tolist()))
+
+    return max(once() for _ in range(20))
 
 
 def test_the_number_of_threads_follows_torch(build, threads):
