@@ -48,7 +48,7 @@ def refuse_rewriting(view: Any, *, of_base: bool) -> None:
         what = "its base or another view of its base has been modified inplace"
     node = view._grad_fn
     if node is not None:
-        start = f"Output {view.output_nr} of {node.name().partition('Backward')[0]} is a view"
+        start = f"Output {view.output_nr} of {node.forward_name()} is a view"
         raise RuntimeError(f"{start} and {what}. {reason}")
     made, now = "no_grad mode", "with grad mode enabled"
     if reason is UNDER_INFERENCE:

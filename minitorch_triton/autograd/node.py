@@ -95,6 +95,11 @@ class Node:
     def name(self) -> str:
         return type(self).__name__
 
+    def forward_name(self) -> str:
+        """What messages call the operation: the name up to its last ``Backward``."""
+        operation, found, _ = self.name().rpartition("Backward")
+        return operation if found else self.name()
+
     def _sequence_nr(self) -> int:
         return self.sequence_nr
 
@@ -335,7 +340,7 @@ class SavedTensor:
         kind = f"{tensor.type()} {list(tensor.shape)}"
         made = ""
         if maker is not None:
-            made = f", which is output {number} of {maker.name().partition('Backward')[0]},"
+            made = f", which is output {number} of {maker.forward_name()},"
         return (
             "one of the variables needed for gradient computation has been modified by an inplace "
             f"operation: [{kind}]{made} is at version {tensor.storage.version}; expected version "
