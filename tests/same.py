@@ -20,6 +20,12 @@ def outcome(function: Callable, module: Any) -> Any:
         return error
 
 
+def leaf(T: Any, *shape: int) -> Any:
+    """1/3, 2/3, ... or 1.5, as a leaf that requires a gradient."""
+    values = T.arange(1.0, T.zeros(shape).numel() + 1).view(shape) / 3 if shape else T.tensor(1.5)
+    return values.detach().clone().requires_grad_()
+
+
 def assert_same(ours: Any, theirs: Any, where: str = "result") -> None:
     """Compare values, dtypes, shapes, strides and graph attributes of two outcomes."""
     if isinstance(theirs, Exception):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from minitorch_triton.autograd.engine import run_backward
-from minitorch_triton.autograd.node import Node, make
+from minitorch_triton.autograd.node import Node, is_tensor, make
 
 
 class GradientEdge(NamedTuple):
@@ -17,14 +17,10 @@ class GradientEdge(NamedTuple):
     output_nr: int
 
 
-def _is_tensor(value: Any) -> bool:
-    return hasattr(value, "grad_edge")
-
-
 def _as_tuple(value: Any) -> tuple:
     if value is None:
         return ()
-    if hasattr(value, "grad_edge") or isinstance(value, GradientEdge):
+    if is_tensor(value) or isinstance(value, GradientEdge):
         return (value,)
     return tuple(value)
 
@@ -43,15 +39,15 @@ def _roots(outputs: Sequence[Any], upstream: Any, create_graph: bool) -> tuple[l
         raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
     edges, grads = [], []
     for index, (output, grad) in enumerate(zip(outputs, given, strict=True)):
-        if not (hasattr(output, "grad_edge") or isinstance(output, GradientEdge)):
+        if not (is_tensor(output) or isinstance(output, GradientEdge)):
             raise TypeError(f"Expected output to be a Tensor, but got {type(output).__name__}")
         edge = _edge(output)
         if grad is not None:
-            if not _is_tensor(grad):
+            if not is_tensor(grad):
                 raise TypeError(
                     f"gradients can be either Tensors or None, but got {type(grad).__name__}"
                 )
-            shape = output.shape if _is_tensor(output) else _shape_at(output)
+            shape = output.shape if is_tensor(output) else _shape_at(output)
             if grad.shape != shape:
                 raise RuntimeError(
                     f"Mismatch in shape: grad_output[{index}] has a shape of {grad.shape} and "
@@ -124,7 +120,7 @@ def backward(
     nodes: list[Node] = []
     if inputs is not None:
         for target in targets:
-            if _is_tensor(target):
+            if is_tensor(target):
                 target.retain_grad()
             edge = _edge(target)
             if edge is not None:
@@ -175,7 +171,7 @@ def grad(
     edges, grads = _roots(_as_tuple(outputs), grad_outputs, create_graph)
     captures = []
     for target in targets:
-        if not (_is_tensor(target) or isinstance(target, GradientEdge)):
+        if not (is_tensor(target) or isinstance(target, GradientEdge)):
             raise RuntimeError(
                 f"all inputs have to be Tensors or GradientEdges, but got {type(target).__name__}"
             )

@@ -14,7 +14,7 @@ from typing import Any
 
 from minitorch_triton.autograd import forward_ad, modes
 from minitorch_triton.autograd.inplace import BY_FUNCTION, ONE_OF_SEVERAL, check_inplace
-from minitorch_triton.autograd.node import FREED, Node, SavedTensor, make
+from minitorch_triton.autograd.node import FREED, Node, SavedTensor, is_tensor, make
 
 __all__ = ["Function", "FunctionCtx", "InplaceFunction", "once_differentiable"]
 
@@ -50,7 +50,7 @@ class FunctionCtx(Node):
             TypeError: an argument is neither a tensor nor None.
         """
         for number, tensor in enumerate(tensors):
-            if tensor is not None and not _is_tensor(tensor):
+            if tensor is not None and not is_tensor(tensor):
                 raise TypeError(
                     f"save_for_backward can only save variables, but argument {number} is of type "
                     f"{type(tensor).__name__}"
@@ -59,7 +59,7 @@ class FunctionCtx(Node):
 
     def save_for_forward(self, *tensors: Any) -> None:
         """Keep inputs or outputs (tensors or None) for ``jvp``."""
-        if not all(tensor is None or _is_tensor(tensor) for tensor in tensors):
+        if not all(tensor is None or is_tensor(tensor) for tensor in tensors):
             raise AssertionError(
                 "save_for_forward expects all arguments to be tensors; you should save non-tensors "
                 "as attributes on ctx."
@@ -69,7 +69,7 @@ class FunctionCtx(Node):
     def mark_dirty(self, *tensors: Any) -> None:
         """Name the inputs that forward changed in place; they must be outputs too."""
         for number, tensor in enumerate(tensors):
-            if not _is_tensor(tensor):
+            if not is_tensor(tensor):
                 raise RuntimeError(
                     f"mark_dirty can only accept variables, but argument {number} is of type "
                     f"{type(tensor).__name__}"
@@ -79,7 +79,7 @@ class FunctionCtx(Node):
     def mark_non_differentiable(self, *tensors: Any) -> None:
         """Name the outputs that have no gradient."""
         for tensor in tensors:
-            if not _is_tensor(tensor):
+            if not is_tensor(tensor):
                 raise RuntimeError(
                     "mark_non_differentiable only accepts variable arguments, but got "
                     f"{type(tensor).__name__}"
@@ -137,9 +137,9 @@ class FunctionCtx(Node):
                 f"(expected {expected}, got {len(results)})"
             )
         kept = []
-        for number, (result, is_tensor) in enumerate(zip(results, self._is_tensor, strict=False)):
-            if is_tensor:
-                if result is not None and not _is_tensor(result):
+        for number, (result, tensor) in enumerate(zip(results, self._is_tensor, strict=False)):
+            if tensor:
+                if result is not None and not is_tensor(result):
                     raise RuntimeError(f"expected Variable or None (got {type(result).__name__})")
                 kept.append(result)
             elif result is not None:
@@ -250,8 +250,8 @@ class Function:
             args = bound.args
         elif kwargs:
             args = inspect.signature(cls.forward).bind(ctx, *args, **kwargs).args[1:]
-        ctx._is_tensor = [_is_tensor(arg) for arg in args]
-        ctx.needs_input_grad = tuple(_is_tensor(arg) and arg.requires_grad for arg in args)
+        ctx._is_tensor = [is_tensor(arg) for arg in args]
+        ctx.needs_input_grad = tuple(is_tensor(arg) and arg.requires_grad for arg in args)
         level, modes.state.dual_level = modes.state.dual_level, None
         try:
             with modes.set_grad_enabled(False):
@@ -281,10 +281,6 @@ class InplaceFunction(Function):
     """PyTorch's base for functions with an ``inplace`` option; the same as :class:`Function`."""
 
 
-def _is_tensor(value: Any) -> bool:
-    return hasattr(value, "grad_edge")
-
-
 def _among(tensor: Any, others: Sequence) -> bool:
     return any(tensor is other for other in others)
 
@@ -292,10 +288,10 @@ def _among(tensor: Any, others: Sequence) -> bool:
 def _link(ctx: FunctionCtx, args: Sequence, results: list) -> list:
     """Put the node behind the outputs."""
     _check_dirty(ctx, args, results)
-    tensors = [arg for arg in args if _is_tensor(arg)]
+    tensors = [arg for arg in args if is_tensor(arg)]
     ctx.next_edges = tuple(arg.grad_edge() if arg.requires_grad else None for arg in tensors)
-    ctx._result_is_tensor = [_is_tensor(result) for result in results]
-    outputs = [result for result in results if _is_tensor(result)]
+    ctx._result_is_tensor = [is_tensor(result) for result in results]
+    outputs = [result for result in results if is_tensor(result)]
     linked = [_own_output(ctx, args, output) for output in outputs]
     ctx.outputs = tuple(output.layout for output in linked)
     ctx._filled_in = [
@@ -325,7 +321,7 @@ def _link(ctx: FunctionCtx, args: Sequence, results: list) -> list:
     if dirty_view is not None:
         dirty_view.rebase_inplace(ctx, [arg is dirty_view for arg in tensors].index(True))
     replaced = iter(linked)
-    return [next(replaced) if _is_tensor(result) else result for result in results]
+    return [next(replaced) if is_tensor(result) else result for result in results]
 
 
 def _check_dirty(ctx: FunctionCtx, args: Sequence, results: Sequence) -> None:
@@ -348,7 +344,7 @@ def _check_dirty(ctx: FunctionCtx, args: Sequence, results: Sequence) -> None:
                 "a leaf Variable that requires grad has been used in an in-place operation."
             )
         check_inplace(tensor)
-        if tensor._view is not None and sum(map(_is_tensor, results)) > 1:
+        if tensor._view is not None and sum(map(is_tensor, results)) > 1:
             raise RuntimeError(
                 "If your Function modifies inplace an input that is a view of another Tensor, your "
                 "Function cannot return more than one Tensor. This is not supported by the current "
@@ -375,12 +371,12 @@ def _own_output(ctx: FunctionCtx, args: Sequence, output: Any) -> Any:
 
 def _push_forward(ctx: FunctionCtx, args: Sequence, results: list, level: Any) -> None:
     """Give the outputs the tangents that the user's ``jvp`` computes, if an input has one."""
-    if all(not _is_tensor(arg) or arg._tangent is None for arg in args):
+    if all(not is_tensor(arg) or arg._tangent is None for arg in args):
         return
     tangents = []
     for arg in args:
-        tangent = arg._tangent if _is_tensor(arg) else None
-        if tangent is None and _is_tensor(arg) and ctx._materialize:
+        tangent = arg._tangent if is_tensor(arg) else None
+        if tangent is None and is_tensor(arg) and ctx._materialize:
             tangent = arg.new_zeros(arg.shape)
         tangents.append(tangent)
     versions = [None if tangent is None else tangent._version for tangent in tangents]
@@ -400,13 +396,13 @@ def _push_forward(ctx: FunctionCtx, args: Sequence, results: list, level: Any) -
     for number, (result, tangent) in enumerate(zip(results, found, strict=True)):
         if tangent is None:
             continue
-        if not _is_tensor(result) or not _is_differentiable(ctx, result):
+        if not is_tensor(result) or not _is_differentiable(ctx, result):
             raise RuntimeError(
                 f"Function's jvp returned a gradient at position {number}, but  the corresponding "
                 "forward output is not a differentiable Tensor.You should return None at that "
                 "position instead."
             )
-        if not _is_tensor(tangent):
+        if not is_tensor(tangent):
             raise RuntimeError(
                 f"expected Variable or None (got {type(tangent).__name__}) for grad output "
                 f"{number}."

@@ -15,6 +15,7 @@ from typing import Any
 
 from minitorch_triton.autograd import forward_ad, modes
 from minitorch_triton.autograd.api import grad
+from minitorch_triton.autograd.node import is_tensor
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
@@ -366,7 +367,7 @@ def _tensors(value: Any, what: str, caller: str) -> tuple[bool, tuple]:
     several = isinstance(value, tuple)
     parts = value if several else (value,)
     for index, part in enumerate(parts):
-        if not hasattr(part, "grad_edge"):
+        if not is_tensor(part):
             which = f"value at index {index}" if several else f"given {what}"
             raise TypeError(
                 f"The {what} given to {caller} must be either a Tensor or a tuple of Tensors but "

@@ -16,6 +16,7 @@ import torch
 from minitorch_triton.autograd import forward_ad
 from minitorch_triton.autograd.api import grad
 from minitorch_triton.autograd.function import Function
+from minitorch_triton.autograd.node import is_tensor
 
 __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
 
@@ -144,7 +145,7 @@ def gradgradcheck(
     else:
         upstream = _as_tuple(grad_outputs)
     count = len(inputs)
-    wanted = [n for n, x in enumerate(inputs) if _is_tensor(x) and x.requires_grad]
+    wanted = [n for n, x in enumerate(inputs) if is_tensor(x) and x.requires_grad]
     live = [n for n, g in enumerate(upstream, count) if g.requires_grad]
 
     def gradients(*args: Any) -> tuple:
@@ -178,10 +179,6 @@ def gradgradcheck(
     )
 
 
-def _is_tensor(value: Any) -> bool:
-    return hasattr(value, "grad_edge")
-
-
 def _as_tuple(value: Any) -> tuple:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
@@ -200,7 +197,7 @@ def _random_like(y: Any, non_contiguous: bool) -> Any:
 
 
 def _check_inputs(inputs: Sequence) -> None:
-    checked = [(n, x) for n, x in enumerate(inputs) if _is_tensor(x) and x.requires_grad]
+    checked = [(n, x) for n, x in enumerate(inputs) if is_tensor(x) and x.requires_grad]
     if not checked:
         raise ValueError(
             "gradcheck expects at least one input tensor to require gradient, but none of them "
@@ -264,7 +261,7 @@ class _Check:
         self.rtol = rtol
         self.nondet_tol = nondet_tol
         self.check_grad_dtypes = check_grad_dtypes
-        self.checked = [x for x in inputs if _is_tensor(x) and x.requires_grad]
+        self.checked = [x for x in inputs if is_tensor(x) and x.requires_grad]
         self.all_outputs = _as_tuple(func(*inputs))
         self.outputs = _differentiable(self.all_outputs)
 

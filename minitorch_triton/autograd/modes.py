@@ -108,8 +108,8 @@ class _GradMode:
         return wrapper
 
 
-class no_grad(_GradMode):
-    """Operations inside are not recorded: ``with no_grad():`` or ``@no_grad``."""
+class _BareGradMode(_GradMode):
+    """A mode without arguments, which also decorates a function without parentheses."""
 
     def __new__(cls, function: Callable | None = None) -> Any:
         mode = super().__new__(cls)
@@ -117,20 +117,17 @@ class no_grad(_GradMode):
             return mode
         mode.__init__()  # type: ignore[misc]
         return mode(function)
+
+
+class no_grad(_BareGradMode):
+    """Operations inside are not recorded: ``with no_grad():`` or ``@no_grad``."""
 
     def __init__(self) -> None:
         super().__init__(False)
 
 
-class enable_grad(_GradMode):
+class enable_grad(_BareGradMode):
     """Operations inside are recorded, also within ``no_grad``, but not in ``inference_mode``."""
-
-    def __new__(cls, function: Callable | None = None) -> Any:
-        mode = super().__new__(cls)
-        if function is None:
-            return mode
-        mode.__init__()  # type: ignore[misc]
-        return mode(function)
 
     def __init__(self) -> None:
         super().__init__(True)

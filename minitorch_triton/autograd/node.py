@@ -40,6 +40,11 @@ class _Make:
 make = _Make()
 
 
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor of this framework; autograd does not import the class."""
+    return hasattr(value, "grad_edge")
+
+
 class Node:
     """An operation in the graph.
 
@@ -319,7 +324,7 @@ class SavedTensor:
         tensor = self._packed
         if self._hooks is not None:
             tensor = self._hooks[1](tensor)
-            if not hasattr(tensor, "grad_edge"):
+            if not is_tensor(tensor):
                 raise TypeError(
                     "Output of saved tensor unpack_hook expected to be a Tensor but got result of "
                     f"type {type(tensor).__name__}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from minitorch_triton.autograd import engine
+from minitorch_triton.autograd.node import is_tensor
 
 
 class _VariableType(type):
     def __instancecheck__(cls, instance: object) -> bool:
-        return hasattr(instance, "grad_edge")
+        return is_tensor(instance)
 
 
 class _Engine:

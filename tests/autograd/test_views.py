@@ -5,13 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from same import check
-
-
-def leaf(T, *shape):
-    """1/3, 2/3, ... or 1.5, as a leaf that requires a gradient."""
-    values = T.arange(1.0, T.zeros(shape).numel() + 1).view(shape) / 3 if shape else T.tensor(1.5)
-    return values.detach().clone().requires_grad_()
+from same import check, leaf
 
 
 def weights(T, y):
@@ -996,10 +990,7 @@ CASES = [
 ]
 
 
-OTHER_WORDS = ()
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("run", CASES, ids=[run.__name__ for run in CASES])
 def test_as_pytorch(run):
-    check(run, message=run not in OTHER_WORDS)
+    check(run, message=True)
