@@ -1,18 +1,126 @@
-"""Atomic loads and stores, and waiting for a value."""
+"""Atomics: read-modify-write, compare-and-swap, loads and stores, and waiting for a value."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..ir import Op, Value
+from ..ir import Op, Tensor, Value
 from ..schedule import Task
 from ..views import Index
 from . import ctypes
-from .memory import deliver_old, result_variable
 from .registry import executes
 
 if TYPE_CHECKING:
     from .emitter import Emitter
+
+
+_RMW = {
+    "fadd": "arith.addf",
+    "add": "arith.addi",
+    "max": "arith.maxsi",
+    "min": "arith.minsi",
+    "umax": "arith.maxui",
+    "umin": "arith.minui",
+    "and": "arith.andi",
+    "or": "arith.ori",
+    "xor": "arith.xori",
+}
+
+
+@executes("tt.atomic_rmw")
+def atomic_rmw(em: Emitter, op: Op, task: Task | None = None) -> None:
+    """Compare-and-swap until nobody interfered; integer additions and the like in one step."""
+    index = task.index if task else ()
+    kind = op.words[0]
+    pointer, value = op.operands[:2]
+    mask = op.operands[2] if len(op.operands) > 2 else None
+    holds = em.holds(em.conditions(mask, index), em.depth)
+    element = value.element
+    operand = em.element(value, index)
+    address = em.pointer_text(em.address(pointer, index))
+    old = result_variable(em, op)
+    if holds != "false":
+        em.push()
+        if kind == "exch" or (kind in ("add", "and", "or", "xor") and element.bits >= 8):
+            call = "exchange_n" if kind == "exch" else f"fetch_{kind}"
+            stored = ctypes.to_memory(element, operand)
+            if element.is_float:
+                exchange(em, op, address, old, operand, lambda before: operand)
+            else:
+                em.line(f"{old} = __atomic_{call}({address}, {stored}, __ATOMIC_ACQ_REL);")
+        else:
+            exchange(
+                em,
+                op,
+                address,
+                old,
+                operand,
+                lambda before: updated(kind, element, before, operand),
+            )
+        lines = em.pop()
+        em.block("" if holds == "true" else f"if ({holds})", lines)
+    deliver_old(em, op, index, old)
+
+
+def updated(kind: str, element, before: str, operand: str) -> str:
+    suffix = ctypes.suffix(element)
+    if element.is_float:
+        names = {"fadd": "+", "max": "maxnumf", "min": "minnumf"}
+        if kind == "fadd":
+            return ctypes.rounded(element, f"({before} + {operand})")
+        return f"mt_{names[kind]}_{suffix}({before}, {operand})"
+    return f"mt_{_RMW[kind].removeprefix('arith.')}_{suffix}({before}, {operand})"
+
+
+def exchange(em: Emitter, op: Op, address: str, old: str, operand: str, update) -> None:
+    element = op.operands[1].element
+    bits = f"uint{element.bits}_t"
+    memory = ctypes.memory_type(element)
+    cell, seen, new = (em.fresh(name) for name in ("cell", "seen", "new"))
+    em.line(f"{memory} *const {cell} = {address};")
+    em.line(f"{memory} {seen} = *{cell}, {new};")
+    em.line("do {")
+    em.line(f"    {old} = {ctypes.from_memory(element, seen)};")
+    em.line(f"    {new} = {ctypes.to_memory(element, update(old))};")
+    em.line(
+        f"}} while (!__atomic_compare_exchange(({bits} *){cell}, ({bits} *)&{seen}, "
+        f"({bits} *)&{new}, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));"
+    )
+
+
+def result_variable(em: Emitter, op: Op) -> str:
+    old = em.fresh(op.result.name)
+    em.line(f"{ctypes.variable_type(op.result.element)} {old} = 0;")
+    return old
+
+
+def deliver_old(em: Emitter, op: Op, index: Index, old: str) -> None:
+    result = op.result
+    if not isinstance(result.type, Tensor):
+        em.scalars[result] = old
+    elif result in em.arrays:
+        array = em.arrays[result]
+        em.line(f"{em.place(array, index)} = {ctypes.to_memory(array.element, old)};")
+
+
+@executes("tt.atomic_cas")
+def atomic_cas(em: Emitter, op: Op, task: Task | None = None) -> None:
+    index = task.index if task else ()
+    element = op.operands[1].element
+    compared, value = (em.element(operand, index) for operand in op.operands[1:3])
+    address = em.pointer_text(em.address(op.operands[0], index))
+    memory, bits = ctypes.memory_type(element), f"uint{element.bits}_t"
+    old = result_variable(em, op)
+    em.push()
+    em.line(f"{memory} expected = {ctypes.to_memory(element, compared)};")
+    em.line(f"{memory} desired = {ctypes.to_memory(element, value)};")
+    em.line(
+        f"__atomic_compare_exchange(({bits} *)({address}), ({bits} *)&expected, "
+        f"({bits} *)&desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);"
+    )
+    em.line(f"{old} = {ctypes.from_memory(element, 'expected')};")
+    em.block("", em.pop())
+    deliver_old(em, op, index, old)
 
 
 def cell(em: Emitter, pointer: Value, index: Index) -> tuple[str, str]:

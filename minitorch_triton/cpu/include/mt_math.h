@@ -88,16 +88,18 @@ MT_FN double mt_scale_f64_(double y, int64_t n) {
     return y * mt_pow2_f64_(half) * mt_pow2_f64_(n - half);
 }
 
-/* x = n log(2) + r with |r| <= log(2)/2. */
+/* x = n log(2) + r with |r| <= log(2)/2; n also in the lowest bits of `shifted`. */
 typedef struct {
     float r;
     int32_t n;
+    uint32_t shifted;
 } mt_reduced_f32_;
 MT_FN mt_reduced_f32_ mt_reduce_exp_f32_(float x) {
     const float shifted = MT_FMA_f32(x, 0x1.715476p+0f, MT_ROUND_F32_);
     const float n = shifted - MT_ROUND_F32_;
     const float r = MT_FMA_f32(n, -0x1.7f7d1cp-20f, MT_FMA_f32(n, -0x1.62e4p-1f, x));
-    return (mt_reduced_f32_){r, (int32_t)(mt_f32_bits(shifted) - mt_f32_bits(MT_ROUND_F32_))};
+    const uint32_t bits = mt_f32_bits(shifted);
+    return (mt_reduced_f32_){r, (int32_t)(bits - mt_f32_bits(MT_ROUND_F32_)), bits};
 }
 typedef struct {
     double r;
@@ -120,11 +122,9 @@ typedef struct {
     uint32_t shifted;
 } mt_scaled_f32_;
 MT_FN mt_scaled_f32_ mt_exp_scaled_f32_(float x) {
-    const float shifted = MT_FMA_f32(x, 0x1.715476p+0f, MT_ROUND_F32_);
-    const float n = shifted - MT_ROUND_F32_;
-    const float r = MT_FMA_f32(n, -0x1.7f7d1cp-20f, MT_FMA_f32(n, -0x1.62e4p-1f, x));
-    const float y = MT_FMA_f32(MT_FMA_f32(mt_poly_exp_f32_(r), r, 1.0f), r, 1.0f);
-    return (mt_scaled_f32_){y, mt_f32_bits(shifted)};
+    const mt_reduced_f32_ a = mt_reduce_exp_f32_(x);
+    const float y = MT_FMA_f32(MT_FMA_f32(mt_poly_exp_f32_(a.r), a.r, 1.0f), a.r, 1.0f);
+    return (mt_scaled_f32_){y, a.shifted};
 }
 /* Adding n to the exponent scales by 2^n; a result that may be subnormal is first made 2^64 times
  * as large. */
