@@ -9,16 +9,16 @@ import argparse
 import datetime
 import itertools
 import platform
-import statistics
-import time
 from pathlib import Path
 
 import torch
 import triton
 
 import minitorch_triton as mt
+from benchmarks.timing import in_turns
 
 RESULTS = Path(__file__).parent / "results"
+SAMPLE_S = 0.02
 
 
 def mlp_step(t, sizes, batch, device):
@@ -110,23 +110,8 @@ def benchmarks(device):
 
 def measure(ours, theirs, repeats, device):
     """Return the median seconds of a call of each, timed in turns."""
-
-    def seconds(function, calls):
-        start = time.perf_counter()
-        for _ in range(calls):
-            function()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return (time.perf_counter() - start) / calls
-
-    for function in (ours, theirs):
-        seconds(function, 3)
-    calls = [max(1, round(0.02 / seconds(function, 3))) for function in (ours, theirs)]
-    times = [
-        [seconds(function, n) for function, n in zip((ours, theirs), calls, strict=True)]
-        for _ in range(repeats)
-    ]
-    return [statistics.median(column) for column in zip(*times, strict=True)]
+    finish = torch.cuda.synchronize if device.type == "cuda" else None
+    return in_turns((ours, theirs), repeats, SAMPLE_S, finish)[0]
 
 
 def machine(device):

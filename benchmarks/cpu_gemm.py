@@ -1,21 +1,19 @@
 """Matrix products on a CPU against torch.mm: those of the layers of MLPs in a training step.
 
-    python benchmarks/cpu_gemm.py [--types float32 bfloat16] [--threads 1 2] [--filter 784x128]
+    python -m benchmarks.cpu_gemm [--types float32 bfloat16] [--threads 1 2] [--filter 784x128]
 
 For a layer with weight W (out, in) these are the forward product x W^T and the gradients g W and
 g^T x. Prints PyTorch's time over ours (above 1: ours is faster), once for the operator as a user
 calls it (`a @ b`, both allocating their result) and once for the kernel alone (a prepared launch
-against `torch.mm(out=)`). Both sides take turns in one process; the ratio is that of the medians,
-in brackets that of the best times, from which other processes take less away.
+against `torch.mm(out=)`). The ratio is that of the medians, in brackets that of the best times.
 """
 
 import argparse
-import statistics
-import time
 
 import torch
 
 import minitorch_triton as mt
+from benchmarks.timing import in_turns
 from minitorch_triton.kernels import launch
 from minitorch_triton.kernels import matmul as kernels
 
@@ -51,27 +49,6 @@ def prepared(a, b):
     return lambda: launch.start(kernel, grid, values)
 
 
-def measure(functions, rounds):
-    """Medians and minima of the seconds that each function takes; they take turns."""
-
-    def seconds(function, calls):
-        start = time.perf_counter()
-        for _ in range(calls):
-            function()
-        return (time.perf_counter() - start) / calls
-
-    calls = []
-    for function in functions:
-        seconds(function, 2)
-        calls.append(max(1, round(SAMPLE_S / seconds(function, 2))))
-    times = [
-        [seconds(function, n) for function, n in zip(functions, calls, strict=True)]
-        for _ in range(rounds)
-    ]
-    columns = list(zip(*times, strict=True))
-    return [statistics.median(column) for column in columns], [min(column) for column in columns]
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--types", nargs="+", default=["float32", "bfloat16"])
@@ -89,7 +66,7 @@ def main():
                 ours = mt.from_torch(a), mt.from_torch(b)
                 out = torch.empty(a.shape[0], b.shape[1], dtype=a.dtype)
                 with mt.no_grad():
-                    medians, best = measure(
+                    medians, best = in_turns(
                         (
                             lambda a=a, b=b: a @ b,
                             lambda ours=ours: ours[0] @ ours[1],
@@ -97,6 +74,7 @@ def main():
                             prepared(*ours),
                         ),
                         args.rounds,
+                        SAMPLE_S,
                     )
                 work = 2e-9 * a.shape[0] * a.shape[1] * b.shape[1]
                 cells = [

@@ -1,6 +1,6 @@
 """What a launch costs on the CPU: the time of a call beyond the kernel's own work.
 
-    python benchmarks/cpu_launch.py
+    python -m benchmarks.cpu_launch
 
 Prints the median and the best of repeated measurements, in microseconds, of a kernel of three
 tensors that adds four numbers: called as `kernel[grid](...)`, and as a prepared launch. It is this

@@ -1,17 +1,14 @@
 """Kernels of Triton's tutorials on a CPU against what PyTorch has for them.
 
-    python benchmarks/tutorials.py [--rounds 20] [--filter attention] [--threads 1 2]
+    python -m benchmarks.tutorials [--rounds 20] [--filter attention] [--threads 1 2]
 
-Prints PyTorch's time over ours (above 1: ours is faster): the ratio of the medians of calls that
-take turns in one process, in brackets that of the best times, from which other processes take less
-away. The kernels are those of tests/cpu/test_public_kernels.py and tests/cpu/tutorials.py, written
-as for a GPU.
+Prints PyTorch's time over ours (above 1: ours is faster): the ratio of the medians, in brackets
+that of the best times. The kernels are those of tests/cpu/test_public_kernels.py and
+tests/cpu/tutorials.py, written as for a GPU.
 """
 
 import argparse
-import statistics
 import sys
-import time
 from pathlib import Path
 
 import torch
@@ -24,6 +21,7 @@ import test_public_kernels as kernels
 import tutorials
 
 import minitorch_triton.cpu as triton_cpu
+from benchmarks.timing import in_turns
 
 SAMPLE_S = 2e-3
 
@@ -135,17 +133,6 @@ CASES = (
 )  # fmt: skip
 
 
-def seconds(call):
-    """Of one call: the mean over as many as fill a sample."""
-    count, start = 0, time.perf_counter()
-    while True:
-        call()
-        count += 1
-        elapsed = time.perf_counter() - start
-        if elapsed > SAMPLE_S:
-            return elapsed / count
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
@@ -160,15 +147,10 @@ def main():
             if args.filter not in case.__name__:
                 continue
             torch.manual_seed(0)
-            sides = case()
-            for call in sides:
-                call()
-            times = [tuple(map(seconds, sides)) for _ in range(args.rounds)]
-            ours, theirs = zip(*times, strict=True)
-            ratio = statistics.median(theirs) / statistics.median(ours)
+            (ours, theirs), (best, best_of_theirs) = in_turns(case(), args.rounds, SAMPLE_S)
             print(
-                f"{threads} thread{'s' * (threads > 1)}  {case.__name__:20} {ratio:5.2f} "
-                f"({min(theirs) / min(ours):.2f})  {1e6 * min(ours):9.0f} us",
+                f"{threads} thread{'s' * (threads > 1)}  {case.__name__:20} {theirs / ours:5.2f} "
+                f"({best_of_theirs / best:.2f})  {1e6 * best:9.0f} us",
                 flush=True,
             )
 
