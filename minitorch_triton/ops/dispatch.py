@@ -190,10 +190,12 @@ class Planned:
                 parts.append(arg)
         key = tuple(parts)
         plan = self.plans.get(key)
-        if plan is not None:
-            return plan.replay(args)
-        with _recording:
-            return self._record(key, args)
+        if plan is None:
+            with _recording:
+                plan = self.plans.get(key)  # another thread may have recorded it meanwhile
+                if plan is None:
+                    return self._record(key, args)
+        return plan.replay(args)
 
     def run(self, args: Sequence) -> list:
         """Call the function itself."""

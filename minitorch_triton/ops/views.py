@@ -67,7 +67,7 @@ def make_view(
     y = dispatch.Tensor(x.storage, form, offset)
     y.become_view(x, replay)
     if not state.grad_enabled:
-        y._unrewritable = UNDER_INFERENCE if state.inference else UNDER_NO_GRAD
+        y._unrewritable = _unrecorded()
     elif x.requires_grad:
         node = node_type((x.grad_edge(),), (form,))
         node.form = x.layout
@@ -77,6 +77,11 @@ def make_view(
         function, *rest = replay
         state.dual_level.attach(y, function(x._tangent, *rest))
     return y
+
+
+def _unrecorded() -> str:
+    """Why the history of a view that is made now, without being recorded, cannot be rewritten."""
+    return UNDER_INFERENCE if state.inference else UNDER_NO_GRAD
 
 
 class ManyViewsNode(Node):
@@ -105,7 +110,7 @@ def _many_views(x: Any, dim: int, indices: Sequence, node_type: type) -> tuple:
         y.become_view(x, (index_view, (*before, index)))
         y._unrewritable = ONE_OF_SEVERAL
         if not state.grad_enabled:
-            y._unrewritable = UNDER_INFERENCE if state.inference else UNDER_NO_GRAD
+            y._unrewritable = _unrecorded()
         pieces.append(y)
     if state.grad_enabled and x.requires_grad and pieces:
         node = node_type((x.grad_edge(),), [piece.layout for piece in pieces])
