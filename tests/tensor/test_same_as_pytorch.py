@@ -459,3 +459,22 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_real_scripts(name):
     check(NAMES[name])
+
+
+def test_offsets_past_2_31_elements():
+    memory = torch.empty(2**31 + 64, dtype=torch.uint8)  # pages that nobody touches cost nothing
+    x = mt.from_torch(memory)
+    far = x[2**31 - 32 :: 32]
+    far.fill_(7)
+    assert memory[2**31 - 32 :: 32].tolist() == [7, 7, 7]
+    apart = x[:: 2**30]
+    apart.copy_(mt.tensor([1, 2, 3], dtype=mt.uint8))
+    assert memory[:: 2**30].tolist() == [1, 2, 3]
+    assert far.tolist() == [7, 3, 7]  # the last of apart is the middle one
+    assert (apart + far).tolist() == [8, 5, 10]
+    assert apart.sum().item() == 6
+    assert apart.max().item() == 3
+    assert apart.reshape(3, 1).expand(3, 2).contiguous().tolist() == [[1, 1], [2, 2], [3, 3]]
+    assert x[mt.tensor([2**31, 2**30])].tolist() == [3, 2]
+    x[mt.tensor([2**31])] = 9
+    assert memory[2**31].item() == 9
