@@ -17,7 +17,7 @@ from minitorch_triton import ops
 from minitorch_triton.autograd import api
 from minitorch_triton.autograd.inplace import CopySlices, refuse_rewriting, replay
 from minitorch_triton.autograd.modes import enable_grad, no_grad, state
-from minitorch_triton.autograd.node import AccumulateGrad, Hooks, Node
+from minitorch_triton.autograd.node import AccumulateGrad, Hooks, Node, next_sequence_nr
 from minitorch_triton.ops import (
     comparison,
     creation,
@@ -100,6 +100,8 @@ class Tensor:
     _post_accumulate_hooks: Mapping[int, Callable] = MappingProxyType({})
     _retains_grad = False
     _tangent: Tensor | None = None
+    _detached_at = -1
+    """By count of nodes, when :meth:`detach_` took the tensor out of the graph."""
     __array_priority__ = 1000
 
     def __init__(self, storage: Storage, form: Layout, offset: int):
@@ -129,6 +131,11 @@ class Tensor:
     @property
     def is_cuda(self) -> bool:
         return self.layout.device.type == "cuda"
+
+    @property
+    def is_sparse(self) -> bool:
+        """False: every tensor is dense."""
+        return False
 
     @property
     def itemsize(self) -> int:
@@ -403,6 +410,8 @@ class Tensor:
                 "these gradients. To fix this error, please refer to the Optimizer.zero_grad() "
                 "function in torch/optim/optimizer.py as the solution."
             )
+        if self._grad_fn is not None:
+            self._detached_at = next_sequence_nr()
         self._grad_fn = None
         self._requires_grad = False
         self._tangent = None
@@ -1016,9 +1025,9 @@ class Tensor:
 def _representation(x: Tensor) -> str:
     """As PyTorch prints; the numbers are formatted by PyTorch itself."""
     text = torch.Tensor.__repr__(x._as_torch())
-    suffix = ""
-    if x.grad_fn is not None:
-        suffix = f", grad_fn=<{x.grad_fn.name()}>"
+    suffix = _maker(x)
+    if suffix:
+        suffix = f", grad_fn=<{suffix}>"
     elif x._requires_grad:
         suffix = ", requires_grad=True"
     if x._tangent is not None:
@@ -1030,6 +1039,15 @@ def _representation(x: Tensor) -> str:
     if width > 80:
         return f"{body},\n       {suffix[2:]})"
     return f"{body}{suffix})"
+
+
+def _maker(x: Tensor) -> str:
+    """The name of the node that made x, as a representation shows it; empty for a leaf."""
+    try:
+        node = x.grad_fn
+    except RuntimeError:  # a view whose history cannot follow that of its base
+        return "Invalid"
+    return "" if node is None else node.name()
 
 
 def _rebuild(cls: type, data: torch.Tensor, requires_grad: bool) -> Tensor:

@@ -6,6 +6,7 @@ through :func:`run`.
 
 from __future__ import annotations
 
+import sys
 import threading
 import traceback
 import warnings
@@ -128,34 +129,38 @@ def _explain(node: Any) -> None:
     """Warn with the forward call that made a node, and those that led to its being made."""
     stack = node.metadata.get("traceback_")
     if stack is None:
-        warnings.warn(
+        _warn(
             f"Error detected in {node.name()}. No forward pass information available. Enable "
-            "detect anomaly during forward pass for more information.",
-            stacklevel=2,
+            "detect anomaly during forward pass for more information."
         )
         return
-    warnings.warn(
+    _warn(
         f"Error detected in {node.name()}. Traceback of forward call that caused the error:\n"
-        + "".join(stack),
-        stacklevel=2,
+        + "".join(stack)
     )
     parent = node.metadata.get("parent_")
     while parent is not None:
         stack = parent.metadata.get("traceback_")
         if stack is None:
-            warnings.warn(
+            _warn(
                 f"\n\nPrevious calculation was induced by {parent.name()}. No forward pass "
                 "information available. Enable detect anomaly during forward pass for more "
-                "information.",
-                stacklevel=2,
+                "information."
             )
             return
-        warnings.warn(
+        _warn(
             f"\n\nPrevious calculation was induced by {parent.name()}. Traceback of forward call "
-            "that induced the previous calculation:\n" + "".join(stack),
-            stacklevel=2,
+            "that induced the previous calculation:\n" + "".join(stack)
         )
         parent = parent.metadata.get("parent_")
+
+
+def _warn(text: str) -> None:
+    """Warn; where warnings are errors, print, so that the error which is explained goes on."""
+    try:
+        warnings.warn(text, stacklevel=3)
+    except Warning:
+        print(text, file=sys.stderr)
 
 
 def _stack_outside_package() -> list[str]:

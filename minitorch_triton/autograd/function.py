@@ -267,6 +267,10 @@ class Function:
             tensor.storage.written()
         if modes.state.grad_enabled and any(ctx.needs_input_grad):
             results = _link(ctx, args, results)
+        else:
+            results = [
+                _own_view(ctx, args, result) if is_tensor(result) else result for result in results
+            ]
         if level is not None:
             _push_forward(ctx, args, results, level)
         # What forward noted is of no more use, and would keep the outputs alive, and they the node.
@@ -333,11 +337,13 @@ def _check_dirty(ctx: FunctionCtx, args: Sequence, results: Sequence) -> None:
                 "output. The inputs that are modified inplace must all be outputs of the Function."
             )
         if not _among(tensor, args):
-            warnings.warn(
+            text = (
                 "ctx.mark_dirty() received a tensor that was not an input. Only input Tensors that "
-                "have been mutated should be passed to ctx.mark_dirty().",
-                stacklevel=4,
+                "have been mutated should be passed to ctx.mark_dirty()."
             )
+            if tensor._is_view():
+                raise RuntimeError(text)
+            warnings.warn(text, stacklevel=4)
             continue
         if tensor._view is None and tensor.is_leaf and tensor.requires_grad:
             raise RuntimeError(
@@ -359,6 +365,20 @@ def _is_differentiable(ctx: FunctionCtx, output: Any) -> bool:
     return output.dtype.is_floating_point and not _among(output, ctx._non_differentiable)
 
 
+def _own_view(ctx: FunctionCtx, args: Sequence, output: Any) -> Any:
+    """An output outside the graph; the history of a view that a Function made stays as it is."""
+    if _among(output, ctx._dirty):
+        return output
+    if _among(output, args):
+        if output.requires_grad:
+            return output.detach()
+        with modes.set_grad_enabled(False):
+            output = output.view_as(output)
+    if output._view is not None:
+        output._unrewritable = BY_FUNCTION
+    return output
+
+
 def _own_output(ctx: FunctionCtx, args: Sequence, output: Any) -> Any:
     """The tensor to return for an output: itself, but a new one for an input that is unchanged."""
     if not _is_differentiable(ctx, output):
@@ -376,7 +396,7 @@ def _push_forward(ctx: FunctionCtx, args: Sequence, results: list, level: Any) -
     tangents = []
     for arg in args:
         tangent = arg._tangent if is_tensor(arg) else None
-        if tangent is None and is_tensor(arg) and ctx._materialize:
+        if tangent is None and is_tensor(arg) and arg.is_floating_point() and ctx._materialize:
             tangent = arg.new_zeros(arg.shape)
         tangents.append(tangent)
     versions = [None if tangent is None else tangent._version for tangent in tangents]
@@ -424,10 +444,16 @@ def _check_tangent_of_same_memory(tangent: Any, given: Any, dirty_version: int |
         dirty_version: for an input that was changed in place, the version ``given`` had before.
     """
     if dirty_version is None:
-        if tangent is given or tangent.storage is not given.storage:
+        if tangent is given or not tangent._is_view():
             raise RuntimeError(
                 "A custom Function's forward is returning a view (or an input as-is) but the jvp "
                 "is not returning a view."
+            )
+        if tangent.storage is not given.storage:
+            base = "the same base as the given" if given._is_view() else "the given"
+            raise RuntimeError(
+                "A custom Function is returning a view but the jvp is not returning a view of "
+                f"{base} grad input."
             )
     elif given._version == dirty_version:
         raise RuntimeError(

@@ -322,14 +322,16 @@ class _Check:
             try:
                 found = grad(outputs, self.checked, zeros, allow_unused=True)
             except RuntimeError as error:
+                _warn_of_undefined_check()
                 raise GradcheckError(
                     "Expected backward function to handle undefined output grads. A gradient that "
-                    "is None stands for zeros; check_undefined_grad=False leaves this out."
+                    "is None stands for zeros."
                 ) from error
             if any(g is not None and np.any(_numbers(g) != 0) for g in found):
+                _warn_of_undefined_check()
                 raise GradcheckError(
                     "Expected all input grads to be undefined or zero when all output grads are "
-                    "undefined or zero. check_undefined_grad=False leaves this out."
+                    "undefined or zero."
                 )
 
     def undefined_tangents(self) -> None:
@@ -544,6 +546,14 @@ class _Check:
     def _shown(self, matrix: np.ndarray, j: int) -> torch.Tensor:
         """Numbers about input j as PyTorch prints a tensor."""
         return torch.from_numpy(matrix).to(self.checked[j].dtype)
+
+
+def _warn_of_undefined_check() -> None:
+    warnings.warn(
+        "Backwards compatibility: New undefined gradient support checking feature is enabled; "
+        "check_undefined_grad=False leaves it out.",
+        stacklevel=4,
+    )
 
 
 def _transposed(blocks: list[list[np.ndarray]], inputs: int) -> list[list[np.ndarray]]:

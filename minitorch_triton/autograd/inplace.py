@@ -12,7 +12,8 @@ from minitorch_triton.autograd.node import Node
 Chain = tuple
 """The steps from a base to a view: ``(steps before, (function, *args))``, or () for none."""
 
-# How a view was made, where its history cannot be rewritten; the end of the error's text.
+# How a view was made, where its history cannot be rewritten; the end of the error's text. What is
+# made of such a view has the same reason.
 ONE_OF_SEVERAL = (
     "This view is the output of a function that returns multiple views. Such functions do not "
     "allow the output views to be modified inplace. You should replace the inplace operation by an "
@@ -47,13 +48,16 @@ def refuse_rewriting(view: Any, *, of_base: bool) -> None:
     if of_base:
         what = "its base or another view of its base has been modified inplace"
     node = view._grad_fn
+    start = "A view"
     if node is not None:
         start = f"Output {view.output_nr} of {node.forward_name()} is a view"
-        raise RuntimeError(f"{start} and {what}. {reason}")
+        if reason not in (UNDER_NO_GRAD, UNDER_INFERENCE):
+            raise RuntimeError(f"{start} and {what}. {reason}")
+        start += " of a view which"
     made, now = "no_grad mode", "with grad mode enabled"
     if reason is UNDER_INFERENCE:
         made, now = "inference mode", "in normal mode"
-    raise RuntimeError(f"A view was created in {made} and {what} {now}. {reason}")
+    raise RuntimeError(f"{start} was created in {made} and {what} {now}. {reason}")
 
 
 def check_inplace(tensor: Any) -> None:

@@ -27,7 +27,7 @@ FREED = (
 
 Hooks = OrderedDict[int, Callable]
 
-_sequence = itertools.count()
+next_sequence_nr = itertools.count().__next__
 
 
 class _Make:
@@ -62,7 +62,7 @@ class Node:
     def __init__(self, next_edges: Sequence, outputs: Sequence):
         self.next_edges = next_edges
         self.outputs = outputs
-        self.sequence_nr = next(_sequence)
+        self.sequence_nr = next_sequence_nr()
         self.hooks: NodeHooks | None = None
         if anomaly_mode.mode.enabled:
             anomaly_mode.remember(self)
@@ -335,6 +335,11 @@ class SavedTensor:
             storage = tensor.storage
             if (storage.version if storage.foreign else storage.own_version) != self.version:
                 raise RuntimeError(self._modified(tensor, node))
+            if node is not None and tensor._detached_at > node.sequence_nr:
+                raise RuntimeError(
+                    "Trying to use a saved tensor that has been detached in-place, i.e. with "
+                    ".detach_().This is not supported, please use out-of-place `.detach()` instead"
+                )
         if self._output_nr is not None and state.grad_enabled:
             tensor = tensor.linked(node, self._output_nr)
         return tensor

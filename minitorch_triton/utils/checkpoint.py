@@ -102,7 +102,7 @@ def checkpoint(
         ValueError: an option is unknown, or not supported with re-entry.
     """
     if use_reentrant is None:
-        _warn_about_reentrant("checkpoint")
+        _warn_about_reentrant()
         use_reentrant = True
     if use_reentrant:
         if kwargs:
@@ -151,7 +151,7 @@ def checkpoint_sequential(
         use_reentrant, preserve_rng_state: see :func:`checkpoint`.
     """
     if use_reentrant is None:
-        _warn_about_reentrant("checkpoint_sequential")
+        _warn_about_reentrant()
         use_reentrant = True
     if kwargs:
         raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
@@ -178,10 +178,10 @@ def checkpoint_sequential(
     return run(start, len(functions))(input)
 
 
-def _warn_about_reentrant(name: str) -> None:
+def _warn_about_reentrant() -> None:
     warnings.warn(
-        f"torch.utils.checkpoint: the use_reentrant parameter of {name} should be passed "
-        "explicitly. use_reentrant=False is recommended; the default is use_reentrant=True.",
+        "torch.utils.checkpoint: the use_reentrant parameter should be passed explicitly. "
+        "use_reentrant=False is recommended; the default is use_reentrant=True.",
         stacklevel=3,
     )
 

@@ -146,6 +146,16 @@ def test_the_last_line_shown_is_the_users():
 
 
 @pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
+def test_where_warnings_are_errors_the_explanation_is_printed(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "Anomaly Detection has been enabled")
+        with pytest.raises(ValueError, match="in backward"):
+            error_in_backward(mt)
+    assert "Error detected in" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
 def test_the_mode_is_left():
     def run(T):
         states = []

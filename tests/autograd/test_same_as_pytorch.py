@@ -426,7 +426,57 @@ def data_is_not_tracked(T):
     return x, x.grad
 
 
+def history_lost(T):
+    x = T.ones(1, requires_grad=True)
+    with T.no_grad():
+        y = x[:]
+        y.mul_(2)
+    return repr(y), repr(x)
+
+
+def detached_and_used(T):
+    y = leaf(T) * 1
+    z = y.exp()
+    y.detach_().requires_grad_()
+    z.sum().backward()
+    y.sin().sum().backward()
+    return y.grad, y.is_sparse
+
+
+def input_returned_in_no_grad(T):
+    class Same(T.autograd.Function):
+        forward = staticmethod(lambda ctx, x: x)
+
+    x = leaf(T)
+    with T.no_grad():
+        y = Same.apply(x)
+    return y is x, y._is_view(), y._base is x, y.requires_grad
+
+
+def tangent_of_integers(T):
+    seen = []
+
+    class Two(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, n):
+            return x * 2, n + 1
+
+        @staticmethod
+        def jvp(ctx, t, none):
+            seen.append(none)
+            return t * 2, None
+
+    with T.autograd.forward_ad.dual_level():
+        x = T.autograd.forward_ad.make_dual(T.ones(3), T.ones(3))
+        y, n = Two.apply(x, T.tensor(3))
+        return seen, T.autograd.forward_ad.unpack_dual(y).tangent, n
+
+
 SAME = {
+    "history lost": history_lost,
+    "detached and used": detached_and_used,
+    "input returned in no_grad": input_returned_in_no_grad,
+    "tangent of integers": tangent_of_integers,
     "polynomial": gradients(lambda T, x: (3 * x**3 - x**2).sum()),
     "external gradient": external_gradient,
     "used twice": gradients(lambda T, x: (x * x + x).sum()),
@@ -551,7 +601,59 @@ def wrong_shape(T):
     Bad.apply(x).sum().backward()
 
 
+def write_to_view_of_view(T, mode):
+    x = T.zeros(2)
+    with mode():
+        y = x.view(2)
+    y.requires_grad_()
+    y.view(2).mul_(2)
+
+
+def write_to_view_by_function(T, make):
+    class Make(T.autograd.Function):
+        forward = staticmethod(lambda ctx, x: make(x))
+
+    Make.apply(T.zeros(2)).add_(leaf(T)[:2])
+
+
+def detached_after_use(T):
+    y = leaf(T) * 1
+    z = y.sin()
+    y.detach_()
+    z.sum().backward()
+
+
+def marks_a_new_view(T):
+    class Mark(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x.clone().view(3)
+            ctx.mark_dirty(y)
+            return y
+
+    Mark.apply(leaf(T))
+
+
+def tangent_elsewhere(T, of_view, tangent):
+    class Head(T.autograd.Function):
+        forward = staticmethod(lambda ctx, x: x[:2])
+        jvp = staticmethod(lambda ctx, t: tangent(t))
+
+    with T.autograd.forward_ad.dual_level():
+        x = T.autograd.forward_ad.make_dual(T.ones(3), T.ones(3))
+        Head.apply(x.view(3) if of_view else x)
+
+
 ERRORS = {
+    "view of view in no_grad": lambda T: write_to_view_of_view(T, T.no_grad),
+    "view of view in inference": lambda T: write_to_view_of_view(T, T.inference_mode),
+    "view by function": lambda T: write_to_view_by_function(T, lambda x: x.view(2)),
+    "views by function": lambda T: write_to_view_by_function(T, lambda x: x),
+    "detached after use": detached_after_use,
+    "marks a new view": marks_a_new_view,
+    "tangent no view": lambda T: tangent_elsewhere(T, False, lambda t: t[:2].clone()),
+    "tangent another view": lambda T: tangent_elsewhere(T, False, lambda t: t.clone()[:2]),
+    "tangent of another base": lambda T: tangent_elsewhere(T, True, lambda t: t.clone()[:2]),
     "twice": freed_by_backward,
     "non-scalar": lambda T: (leaf(T) * 2).backward(),
     "wrong shape": lambda T: (leaf(T) * 2).backward(T.ones(2)),
