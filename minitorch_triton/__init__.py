@@ -187,8 +187,10 @@ from minitorch_triton.ops.reductions import (  # noqa: E402
     norm,
     prod,
     std,
+    std_mean,
     sum,
     var,
+    var_mean,
 )
 from minitorch_triton.ops.softmaxes import log_softmax, softmax  # noqa: E402
 from minitorch_triton.ops.views import (  # noqa: E402

@@ -15,7 +15,7 @@ import torch
 
 from minitorch_triton import ops
 from minitorch_triton.autograd import api
-from minitorch_triton.autograd.inplace import CopySlices, refuse_rewriting, replay
+from minitorch_triton.autograd.inplace import CopySlices, check_inplace, refuse_rewriting, replay
 from minitorch_triton.autograd.modes import enable_grad, no_grad, state
 from minitorch_triton.autograd.node import AccumulateGrad, Hooks, Node, next_sequence_nr
 from minitorch_triton.ops import (
@@ -431,10 +431,29 @@ class Tensor:
                 "data set to a tensor that requires gradients must be floating point or complex "
                 "dtype"
             )
+        self._take_memory_of(value)
+
+    def set_(self, source: Tensor) -> Tensor:
+        """Take over the memory, shape and strides of another tensor of this dtype, in place."""
+        if source.dtype != self.dtype:
+            raise RuntimeError(
+                "Could not set tensor of type "
+                f"{pointwise.type_name(source.dtype).lower()} to a tensor of type "
+                f"{pointwise.type_name(self.dtype).lower()}"
+            )
+        if state.grad_enabled:
+            check_inplace(self)
+            if self.requires_grad or source.requires_grad:
+                raise NotImplementedError("the derivative for 'set_' is not implemented")
+        self._take_memory_of(source)
+        self.storage.written()
+        return self
+
+    def _take_memory_of(self, other: Tensor) -> None:
         # The version counter is the tensor's, not that of the memory it gets.
         version = self.storage.version
-        self.storage, self.layout = value.storage.alias(), value.layout
-        self.offset, self.address = value.offset, value.address
+        self.storage, self.layout = other.storage.alias(), other.layout
+        self.offset, self.address = other.offset, other.address
         self.storage.set_version(version)
         self._accumulator = None
 

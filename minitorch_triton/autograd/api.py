@@ -47,11 +47,10 @@ def _roots(outputs: Sequence[Any], upstream: Any, create_graph: bool) -> tuple[l
                 raise TypeError(
                     f"gradients can be either Tensors or None, but got {type(grad).__name__}"
                 )
-            shape = output.shape if is_tensor(output) else _shape_at(output)
-            if grad.shape != shape:
+            if grad.shape != _shape(output):
                 raise RuntimeError(
                     f"Mismatch in shape: grad_output[{index}] has a shape of {grad.shape} and "
-                    f"output[{index}] has a shape of {shape}."
+                    f"output[{index}] has a shape of {_shape(output)}."
                 )
         elif edge is not None:
             grad = _one(edge)
@@ -64,8 +63,9 @@ def _roots(outputs: Sequence[Any], upstream: Any, create_graph: bool) -> tuple[l
     return edges, grads
 
 
-def _shape_at(edge: GradientEdge) -> tuple[int, ...]:
-    return edge.node.outputs[edge.output_nr].shape
+def _shape(output: Any) -> tuple[int, ...]:
+    """Of a tensor, or of what an edge leads to."""
+    return output.shape if is_tensor(output) else output.node.outputs[output.output_nr].shape
 
 
 def _one(edge: tuple[Node, int]) -> Any:
@@ -149,6 +149,10 @@ def grad(
 
     Both may be :class:`GradientEdge` instead of tensors.
 
+    Args:
+        is_grads_batched: each of ``grad_outputs`` has a first dimension more, and so has each
+            gradient: one backward pass for every index of it.
+
     Returns:
         One gradient per input; None for an unused one if ``allow_unused``, zeros if
         ``materialize_grads``.
@@ -157,8 +161,14 @@ def grad(
         RuntimeError: as :func:`backward`, or an input was not used in the graph.
     """
     if is_grads_batched:
-        raise NotImplementedError(
-            "is_grads_batched needs vmap, which minitorch_triton does not have"
+        return _batched_grad(
+            _as_tuple(outputs),
+            _as_tuple(inputs),
+            _as_tuple(grad_outputs),
+            retain_graph=create_graph if retain_graph is None else retain_graph,
+            create_graph=create_graph,
+            allow_unused=allow_unused,
+            materialize_grads=materialize_grads,
         )
     if materialize_grads and allow_unused is False:
         raise ValueError(
@@ -190,11 +200,44 @@ def grad(
         if gradient is not None:
             continue
         if materialize_grads:
-            node, number = captures[index]
-            found[index] = make.filled(node.outputs[number], 0)
+            if not is_tensor(targets[index]):
+                raise RuntimeError(
+                    "materialize_grads cannot be used when the given input is a GradientEdge"
+                )
+            found[index] = make.filled(targets[index].layout, 0).requires_grad_(create_graph)
         elif not allow_unused:
             raise RuntimeError(
                 f"The differentiated Tensor at index {index} appears to not have been used in the "
                 "graph. Set allow_unused=True if this is the desired behavior."
             )
     return tuple(found)
+
+
+def _batched_grad(
+    outputs: tuple, inputs: tuple, grad_outputs: tuple, *, retain_graph: bool, **options: Any
+) -> tuple:
+    """The gradients for every index of the first dimension of the upstream gradients, stacked."""
+    for index, (output, upstream) in enumerate(zip(outputs, grad_outputs, strict=True)):
+        if not upstream.ndim or upstream.shape[1:] != _shape(output):
+            raise RuntimeError(
+                "If `is_grads_batched=True`, we interpret the first dimension of each grad_output "
+                "as the batch dimension. The sizes of the remaining dimensions are expected to "
+                "match the shape of corresponding output, but a mismatch was detected: "
+                f"grad_output[{index}] has a shape of {upstream.shape[1:]} and output[{index}] has "
+                f"a shape of {_shape(output)}. If you only want some tensors in `grad_output` to "
+                "be considered batched, consider using vmap."
+            )
+    size = min(upstream.shape[0] for upstream in grad_outputs)
+    rows = [
+        grad(
+            outputs,
+            inputs,
+            [upstream[number] for upstream in grad_outputs],
+            retain_graph=retain_graph or number + 1 < size,
+            **options,
+        )
+        for number in range(size)
+    ]
+    return tuple(
+        None if column[0] is None else make.stacked(column, 0) for column in zip(*rows, strict=True)
+    )

@@ -116,7 +116,7 @@ def run_backward(
     outer = running.task
     task = running.task = Task()
     task.roots, task.waiting, task.visited, task.callbacks = roots, waiting, visited, []
-    recorded = modes.state.grad_enabled
+    recorded, hooks = modes.state.grad_enabled, modes.state.saved_tensors_hooks
     modes.state.grad_enabled = create_graph
     running.depth += 1
     try:
@@ -156,7 +156,7 @@ def run_backward(
         for callback in task.callbacks:
             callback()
     finally:
-        modes.state.grad_enabled = recorded
+        modes.state.grad_enabled, modes.state.saved_tensors_hooks = recorded, hooks
         running.depth -= 1
         running.task = outer
     return [captured[edge] for edge in captures] if captures is not None else []

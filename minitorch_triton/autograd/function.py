@@ -37,10 +37,9 @@ class FunctionCtx(Node):
         self._materialize = True
         # Whether also the missing gradients of outputs marked non-differentiable become zeros.
         self._materialize_non_diff_grads = True
-        # For each argument and each result of forward, whether it is a tensor.
+        # For each argument of forward, whether it is a tensor.
         self._is_tensor: list[bool] = []
-        self._result_is_tensor: list[bool] = []
-        # For each tensor that forward returns, whether a missing gradient is filled in with zeros.
+        # For each result of forward, whether a missing gradient is filled in with zeros.
         self._filled_in: list[bool] = []
 
     def save_for_backward(self, *tensors: Any) -> None:
@@ -122,10 +121,7 @@ class FunctionCtx(Node):
                 make.filled(form, 0) if grad is None and wanted else grad
                 for grad, form, wanted in zip(grads, self.outputs, self._filled_in, strict=True)
             ]
-        upstream = iter(grads)
-        results = self._forward_class._backward_of_user()(
-            self, *[next(upstream) if tensor else None for tensor in self._result_is_tensor]
-        )
+        results = self._forward_class._backward_of_user()(self, *grads)
         return self._checked(results if isinstance(results, tuple) else (results,))
 
     def _checked(self, results: tuple) -> list:
@@ -294,17 +290,18 @@ def _link(ctx: FunctionCtx, args: Sequence, results: list) -> list:
     _check_dirty(ctx, args, results)
     tensors = [arg for arg in args if is_tensor(arg)]
     ctx.next_edges = tuple(arg.grad_edge() if arg.requires_grad else None for arg in tensors)
-    ctx._result_is_tensor = [is_tensor(result) for result in results]
-    outputs = [result for result in results if is_tensor(result)]
-    linked = [_own_output(ctx, args, output) for output in outputs]
-    ctx.outputs = tuple(output.layout for output in linked)
+    linked = [_own_output(ctx, args, result) if is_tensor(result) else result for result in results]
+    ctx.outputs = tuple(own.layout if is_tensor(own) else None for own in linked)
     ctx._filled_in = [
-        ctx._materialize_non_diff_grads or _is_differentiable(ctx, output) for output in outputs
+        is_tensor(result) and (ctx._materialize_non_diff_grads or _is_differentiable(ctx, result))
+        for result in results
     ]
     numbers: dict[int, int] = {}
     dirty_view = None
-    several = sum(_is_differentiable(ctx, output) for output in outputs) > 1
-    for number, (output, own) in enumerate(zip(outputs, linked, strict=True)):
+    several = sum(_is_differentiable(ctx, result) for result in results) > 1
+    for number, (output, own) in enumerate(zip(results, linked, strict=True)):
+        if not is_tensor(output):
+            continue
         if not _among(output, args) or _among(output, ctx._dirty):
             numbers[id(output)] = number
         if not _is_differentiable(ctx, output):
@@ -324,8 +321,7 @@ def _link(ctx: FunctionCtx, args: Sequence, results: list) -> list:
     ]
     if dirty_view is not None:
         dirty_view.rebase_inplace(ctx, [arg is dirty_view for arg in tensors].index(True))
-    replaced = iter(linked)
-    return [next(replaced) if is_tensor(result) else result for result in results]
+    return linked
 
 
 def _check_dirty(ctx: FunctionCtx, args: Sequence, results: Sequence) -> None:
@@ -361,8 +357,12 @@ def _check_dirty(ctx: FunctionCtx, args: Sequence, results: Sequence) -> None:
             )
 
 
-def _is_differentiable(ctx: FunctionCtx, output: Any) -> bool:
-    return output.dtype.is_floating_point and not _among(output, ctx._non_differentiable)
+def _is_differentiable(ctx: FunctionCtx, result: Any) -> bool:
+    return (
+        is_tensor(result)
+        and result.dtype.is_floating_point
+        and not _among(result, ctx._non_differentiable)
+    )
 
 
 def _own_view(ctx: FunctionCtx, args: Sequence, output: Any) -> Any:
@@ -416,7 +416,7 @@ def _push_forward(ctx: FunctionCtx, args: Sequence, results: list, level: Any) -
     for number, (result, tangent) in enumerate(zip(results, found, strict=True)):
         if tangent is None:
             continue
-        if not is_tensor(result) or not _is_differentiable(ctx, result):
+        if not _is_differentiable(ctx, result):
             raise RuntimeError(
                 f"Function's jvp returned a gradient at position {number}, but  the corresponding "
                 "forward output is not a differentiable Tensor.You should return None at that "

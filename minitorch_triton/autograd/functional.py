@@ -15,7 +15,7 @@ from typing import Any
 
 from minitorch_triton.autograd import forward_ad, modes
 from minitorch_triton.autograd.api import grad
-from minitorch_triton.autograd.node import is_tensor
+from minitorch_triton.autograd.node import is_tensor, make
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
@@ -484,16 +484,10 @@ def _construct_standard_basis_for(tensors: Sequence, numels: Sequence[int]) -> t
     return tuple(blocks)
 
 
-def _stack(tensors: Sequence, dim: int) -> Any:
-    from minitorch_triton.ops.creation import stack  # operations import this package
-
-    return stack(tensors, dim)
-
-
 def _stacked(rows: Sequence[Sequence], output: Any, inputs: Sequence) -> list:
     """One tensor of shape ``output.shape + input.shape`` per input."""
     return [
-        _stack([row[index] for row in rows], 0).view(output.shape + x.shape)
+        make.stacked([row[index] for row in rows], 0).view(output.shape + x.shape)
         if rows
         else x.new_zeros(output.shape + x.shape)
         for index, x in enumerate(inputs)
@@ -558,4 +552,4 @@ def _as_last_dims(columns: Sequence, output: Any, x: Any) -> Any:
     """Columns of shape ``output.shape`` as one tensor of shape ``output.shape + x.shape``."""
     if not columns:
         return output.new_zeros(output.shape + x.shape)
-    return _stack(columns, -1).view(output.shape + x.shape)
+    return make.stacked(columns, -1).view(output.shape + x.shape)

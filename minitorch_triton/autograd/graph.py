@@ -118,7 +118,7 @@ class save_on_cpu(saved_tensors_hooks):
 @contextlib.contextmanager
 def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
     """Using ``saved_tensors_hooks`` inside is a RuntimeError with this message."""
-    if state.saved_tensors_hooks is not None:
+    if state.saved_tensors_hooks:
         raise RuntimeError(error_message)
     previous, state.hooks_disabled = state.hooks_disabled, error_message
     try:

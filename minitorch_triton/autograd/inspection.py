@@ -101,8 +101,7 @@ def position(node: Any) -> int:
 
 def output_forms(node: Any) -> list[tuple[tuple[int, ...], torch.dtype]]:
     """Shape and dtype of what the operation made."""
-    outputs = node._input_metadata if hasattr(node, "_input_metadata") else node.outputs
-    return [(tuple(output.shape), output.dtype) for output in outputs]
+    return [(tuple(output.shape), output.dtype) for output in node._input_metadata if output]
 
 
 def saved_tensors(node: Any) -> list[tuple[str, Any]]:

@@ -16,7 +16,8 @@ class _State(threading.local):
     inference = False
     dual_level: Any = None
     """The forward-mode level that is open in this thread."""
-    saved_tensors_hooks: tuple[Callable, Callable] | None = None
+    saved_tensors_hooks: tuple[tuple[Callable, Callable], ...] = ()
+    """The pairs of hooks that are entered; the last one is in force."""
     before_write: Callable | None = None
     """Called with a tensor that an in-place operation is about to write to."""
     hooks_disabled: str | None = None
@@ -25,7 +26,7 @@ class _State(threading.local):
     @contextmanager
     def without_hooks(self) -> Iterator[None]:
         """What a pack hook computes is neither recorded nor itself packed."""
-        hooks, self.saved_tensors_hooks = self.saved_tensors_hooks, None
+        hooks, self.saved_tensors_hooks = self.saved_tensors_hooks, ()
         recorded, self.grad_enabled = self.grad_enabled, False
         try:
             yield
@@ -187,8 +188,7 @@ class saved_tensors_hooks:
     def __enter__(self) -> None:
         if state.hooks_disabled is not None:
             raise RuntimeError(state.hooks_disabled)
-        self._previous = state.saved_tensors_hooks
-        state.saved_tensors_hooks = self._hooks
+        state.saved_tensors_hooks = (*state.saved_tensors_hooks, self._hooks)
 
     def __exit__(self, *exception: object) -> None:
-        state.saved_tensors_hooks = self._previous
+        state.saved_tensors_hooks = state.saved_tensors_hooks[:-1]

@@ -35,6 +35,8 @@ class _Make:
 
     filled: Callable[[Any, float], Any]
     """A contiguous tensor of a layout's shape, dtype and device, filled with a number."""
+    stacked: Callable[[Sequence, int], Any]
+    """Several tensors along a new dimension."""
 
 
 make = _Make()
@@ -50,7 +52,8 @@ class Node:
 
     Attributes:
         next_edges: one ``(node, output number)`` per input, None where no gradient is needed.
-        outputs: the layouts of the forward outputs: shape, dtype and device of the gradients.
+        outputs: the layouts of the forward outputs: shape, dtype and device of the gradients. None
+            for what a ``Function`` returned beside tensors.
         sequence_nr: counts nodes; later ones run first in backward.
         takes_undefined: whether :meth:`apply` is called even if every gradient is None.
     """
@@ -111,6 +114,11 @@ class Node:
     @property
     def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
         return tuple((None, 0) if edge is None else edge for edge in self.next_edges)
+
+    @property
+    def _input_metadata(self) -> list:
+        """Shape, dtype and device of the gradients that backward gets, by PyTorch's name."""
+        return list(self.outputs)
 
     @property
     def metadata(self) -> dict:
@@ -233,7 +241,8 @@ class AccumulateGrad(Node):
         with _accumulating:
             present = variable._grad
             if present is None:
-                if not state.grad_enabled and _is_owned(grad, variable):
+                kept = self.hooks is not None and bool(self.hooks.post)
+                if not state.grad_enabled and _is_owned(grad, variable, 1 + kept):
                     variable._grad = grad
                 else:
                     variable.grad = grad.laid_out_as(variable)
@@ -249,10 +258,17 @@ class AccumulateGrad(Node):
         return ()
 
 
-def _is_owned(grad: Any, variable: Any) -> bool:
-    """Whether nobody else can see this gradient's memory, so that it may become a ``.grad``."""
-    # The storage is referred to by this one tensor, and by the argument of getrefcount.
-    return grad.layout.strides == variable.layout.strides and sys.getrefcount(grad.storage) == 2
+def _is_owned(grad: Any, variable: Any, owners: int) -> bool:
+    """Whether nobody else can see this gradient's memory, so that it may become a ``.grad``.
+
+    Args:
+        owners: the tensors on it that do not count: this one, and what post hooks will be given.
+    """
+    # The storage is referred to by these tensors, and by the argument of getrefcount.
+    return (
+        grad.layout.strides == variable.layout.strides
+        and sys.getrefcount(grad.storage) == owners + 1
+    )
 
 
 class SavedTensor:
@@ -278,8 +294,8 @@ class SavedTensor:
         self._packed = tensor if output_nr is None else tensor.detach()
         self._hooks: tuple[Callable, Callable] | None = None
         self._edge: tuple[Node, int] | None = None
-        if state.saved_tensors_hooks is not None:
-            self._pack(state.saved_tensors_hooks)
+        if state.saved_tensors_hooks:
+            self._pack(state.saved_tensors_hooks[-1])
 
     def _pack(self, hooks: tuple[Callable, Callable]) -> None:
         tensor = self._packed

@@ -463,3 +463,6 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
             )
     dim = wrap_dim(dim, tensors[0].ndim + 1)
     return _stack(dim, *[tensor.unsqueeze(dim) for tensor in tensors])
+
+
+node.make.stacked = stack

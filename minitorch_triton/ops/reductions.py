@@ -13,7 +13,7 @@ import torch
 from minitorch_triton.kernels import elementwise as fn
 from minitorch_triton.kernels import reduce as kernels
 from minitorch_triton.ops import dispatch, promotion
-from minitorch_triton.ops.creation import cat, fill_with
+from minitorch_triton.ops.creation import cat, copy_into, fill_with
 from minitorch_triton.ops.dispatch import Number, Op
 from minitorch_triton.ops.output import write_out
 from minitorch_triton.ops.pointwise import (
@@ -52,7 +52,7 @@ def _kept_shape(shape: tuple[int, ...], dims: Dims, keepdim: bool) -> tuple[int,
 
 def _restored(g: Any, shape: tuple[int, ...], dims: Dims, keepdim: bool) -> Any:
     """A reduced tensor as a view with the reduced dimensions back, repeated."""
-    if not keepdim:
+    if not keepdim and g.ndim:
         for d in dims:
             g = g.unsqueeze(d)
     return g.expand(shape)
@@ -183,6 +183,90 @@ class Product(Reduction):
         return x.reshape(shape)
 
 
+class Var(Reduction):
+    """The sum of squared deviations from the mean, divided by ``n - correction``."""
+
+    outputs: tuple[str, ...] = ("var",)
+    composed = True
+
+    def __init__(self, name: str):
+        super().__init__(name, "sum")
+
+    def forward(self, x: Any, dims: Dims, keepdim: bool, correction: float) -> Any:
+        return self.moments(x, dims, keepdim, correction)[0]
+
+    def moments(self, x: Any, dims: Dims, keepdim: bool, correction: float) -> tuple[Any, Any]:
+        """The variance, and the mean in the dtype that it is computed in."""
+        shape = tuple(x.shape)
+        compute = promotion.compute_type(x.dtype)
+        mean = self.reduce(x, dims, keepdim, compute, mean=True)
+        y = dispatch.empty(tuple(mean.shape), x.dtype, x.device)
+        n = math.prod(shape[d] for d in dims)
+        if n == 0:
+            fill_with(y, math.nan)
+            return y, mean
+        centre = _restored(mean, shape, dims, keepdim)
+        divisor = n - correction
+        if divisor > 0 and divisor == int(divisor):
+            apply_reduction(
+                fn.squared_error, "sum", y, [x, centre], shape, dims, compute, int(divisor)
+            )
+            return y, mean
+        total = dispatch.empty(tuple(mean.shape), compute, x.device)
+        apply_reduction(fn.squared_error, "sum", total, [x, centre], shape, dims, compute)
+        copy_into(y, mul(total, 1 / divisor if divisor > 0 else math.inf))
+        return y, mean
+
+    def backward(
+        self,
+        needs: tuple[bool, ...],
+        g: Any,
+        x: Any,
+        dims: Dims,
+        keepdim: bool,
+        correction: float,
+    ) -> Any:
+        divisor = math.prod(x.shape[d] for d in dims) - correction
+        scaled = mul(g, 2 / divisor if divisor > 0 else math.inf)
+        centred = x - mean(x, dims, True) if dims else x - x
+        return mul(_restored(scaled, tuple(x.shape), dims, keepdim), centred)
+
+
+class VarMean(Var):
+    """The variance and the mean."""
+
+    outputs = ("var", "mean")
+    visible = 2
+
+    def forward(self, x: Any, dims: Dims, keepdim: bool, correction: float) -> Any:
+        y, mean = self.moments(x, dims, keepdim, correction)
+        if mean.dtype == x.dtype:
+            return y, mean
+        rounded = dispatch.empty(tuple(mean.shape), x.dtype, x.device)
+        copy_into(rounded, mean)
+        return y, rounded
+
+    def backward(
+        self,
+        needs: tuple[bool, ...],
+        g_var: Any,
+        g_mean: Any,
+        x: Any,
+        dims: Dims,
+        keepdim: bool,
+        correction: float,
+    ) -> Any:
+        shape = tuple(x.shape)
+        gradient = None
+        if g_var is not None:
+            gradient = super().backward(needs, g_var, x, dims, keepdim, correction)
+        if g_mean is None:
+            return gradient
+        n = math.prod(shape[d] for d in dims)
+        of_mean = _restored(mul(g_mean, 1 / n) if n else g_mean, shape, dims, keepdim)
+        return of_mean if gradient is None else gradient + of_mean
+
+
 class ArgExtreme(Op):
     """The extreme along one dimension with its first position."""
 
@@ -235,6 +319,7 @@ mean_op, mean_dims = Mean("Mean", "sum"), Mean("MeanBackward1", "sum")
 amax_op, max_op = Extreme("Amax", "maximum"), Extreme("MaxBackward1", "maximum")
 amin_op, min_op = Extreme("Amin", "minimum"), Extreme("MinBackward1", "minimum")
 prod_op, prod_dim = Product("Prod", "product"), Product("ProdBackward1", "product")
+var_op, var_mean_op = Var("Var"), VarMean("VarMean")
 max_dim = ArgExtreme("Max", "maximum")
 min_dim = ArgExtreme("Min", "minimum")
 
@@ -413,16 +498,53 @@ def var(
     correction: float | None = None,
 ) -> Any:
     """The variance, divided by n - correction (1 unless said otherwise)."""
+    return var_op(*_moment_arguments("std and var", input, dim, unbiased, keepdim, correction))
+
+
+@_numpy_names
+def var_mean(
+    input: Any,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Any:
+    """The pair of :func:`var` and :func:`mean`."""
+    return var_mean_op(*_moment_arguments("var_mean", input, dim, unbiased, keepdim, correction))
+
+
+@_numpy_names
+def std_mean(
+    input: Any,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Any:
+    """The pair of :func:`std` and :func:`mean`."""
+    args = _moment_arguments("std_mean", input, dim, unbiased, keepdim, correction)
+    variance, mean = var_mean_op(*args)
+    return std_root(variance), mean
+
+
+def _moment_arguments(
+    name: str,
+    x: Any,
+    dim: Any,
+    unbiased: bool | None,
+    keepdim: bool,
+    correction: float | None,
+) -> tuple[Any, Dims, bool, float]:
+    """The arguments of :class:`Var` from those that PyTorch's functions have."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
+    if not x.dtype.is_floating_point:
+        raise RuntimeError(f"{name} only support floating point and complex dtypes")
     if correction is None:
         correction = 1 if unbiased is None else int(unbiased)
-    dims = normal_dims(dim, input.ndim)
-    n = math.prod(input.shape[d] for d in dims)
-    centred = input - mean(input, dims, True) if dims else input - input
-    total = (centred * centred).sum(dims, keepdim) if dims else centred * centred
-    divisor = n - correction
-    return total / divisor if divisor > 0 else total * (math.nan if divisor == 0 else math.inf)
+    return x, normal_dims(dim, x.ndim), keepdim, correction
 
 
 @_numpy_names

@@ -371,6 +371,15 @@ _REDUCTIONS = [
     reduction("var", lambda t, x: t.var(x, 1), "the variance", condition=4),
     reduction("var:all", lambda t, x: x.var(correction=0), condition=4),
     reduction("std", lambda t, x: t.std(x, (0, 2)), "the standard deviation", condition=4),
+    reduction(
+        "var_mean", lambda t, x: t.var_mean(x, (0, 2)), "the variance and the mean", condition=4
+    ),
+    reduction(
+        "std_mean",
+        lambda t, x: t.std_mean(x, 1, keepdim=True),
+        "the standard deviation and the mean",
+        condition=4,
+    ),
     reduction("norm", lambda t, x: t.norm(x), "the norm of order p", condition=2),
     reduction("norm:dim", lambda t, x: x.norm(1, dim=1), condition=2),
     reduction("norm:max", lambda t, x: x.norm(float("inf"), dim=2), condition=2),

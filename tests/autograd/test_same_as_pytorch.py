@@ -724,6 +724,178 @@ def retained_is_a_copy(T):
     return y.grad.mul_(2)
 
 
+def hooks_of_all_kinds_on_a_leaf(T):
+    x = leaf(T)
+    node = x.view_as(x).grad_fn.next_functions[0][0]
+    x.register_hook(lambda g: g - 3)
+    node.register_prehook(lambda grads: (grads[0] / 4,))
+    x.register_post_accumulate_grad_hook(lambda p: p.grad.add_(1))
+    seen = []
+    # What it gets is the memory that has become .grad.
+    node.register_hook(lambda grad_inputs, grad_outputs: seen.append(grad_outputs[0].clone()))
+    x.sum().backward()
+    return seen, x.grad
+
+
+def hooks_entered_and_left_during_backward(T):
+    hooks = T.autograd.graph.saved_tensors_hooks
+
+    def leave(tensor):
+        inner.__exit__()
+        return tensor
+
+    def enter(tensor):
+        outer.__enter__()
+        return tensor
+
+    packed = []
+    inner = hooks(lambda tensor: tensor, leave)
+    outer = hooks(lambda tensor: packed.append(tensor.shape) or tensor, enter)
+    with outer, inner:
+        leaf(T).sin().sum().backward()
+        leaf(T).sin()
+    with outer:
+        leaf(T).view(3, 1).sin().sum().backward()
+    leaf(T).sin()
+    return packed
+
+
+def batched_gradients(T):
+    x = leaf(T)
+    y = x**2
+    upstream = T.arange(6).view(2, 3)
+    (first,) = T.autograd.grad(y, x, upstream, is_grads_batched=True, create_graph=True)
+    of_sum = T.autograd.grad(y.sum(), [x, leaf(T)], T.ones(2), is_grads_batched=True,
+                             allow_unused=True, retain_graph=True)  # fmt: skip
+    return of_sum[0], of_sum[1], T.autograd.grad(first.sum(), x)
+
+
+def materialized_and_used_again(T):
+    x = leaf(T)
+    (zero,) = T.autograd.grad(leaf(T).sum(), x, create_graph=True, materialize_grads=True)
+    (again,) = T.autograd.grad(zero.sum(), x, materialize_grads=True)
+    return zero.requires_grad, again
+
+
+def edges_after_set(T):
+    x = leaf(T)
+    edge = T.autograd.graph.get_gradient_edge(x)
+    y = (x * 2).sum()
+    with T.no_grad():
+        before = x._version
+        x.set_(T.ones(2, 2).t())
+    (by_edge,) = T.autograd.grad(y, edge, retain_graph=True)
+    return x, x._version - before, by_edge, T.autograd.grad(y, x, allow_unused=True)
+
+
+def forms_of_gradients(T):
+    x = T.ones(2, 3, requires_grad=True)
+    variance, _ = T.var_mean(x, dim=0)
+    forms = [*variance.grad_fn._input_metadata, *(x * 2).grad_fn._input_metadata]
+    return [(tuple(form.shape), form.dtype) for form in forms]
+
+
+def gradients_of_results_that_are_no_tensors(T):
+    seen = []
+
+    class Both(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return "first", x * 2, 3, x * 4
+
+        @staticmethod
+        def backward(ctx, *grads):
+            seen.append([grad is None for grad in grads])
+            return grads[1] * 2 + grads[3] * 4
+
+    x = leaf(T)
+    _, y, _, z = Both.apply(x)
+    z.grad_fn.register_prehook(lambda grads: (None, grads[1], None, grads[3] * 2))
+    y.sum().backward(retain_graph=True)
+    (y + z).sum().backward()
+    return seen, y.output_nr, z.output_nr, x.grad
+
+
+def one_expand_per_sum(T):
+    x = leaf(T)
+    (gradient,) = T.autograd.grad((x * x).sum(), x, T.tensor(1.0, requires_grad=True),
+                                  create_graph=True)  # fmt: skip
+    (whole,) = T.autograd.grad(x.sum(), x, T.tensor(1.0, requires_grad=True), create_graph=True)
+    return gradient.detach(), type(whole.grad_fn.next_functions[0][0]).__name__
+
+
+def moments(T):
+    x = T.tensor([[1.0, 2.0, 4.0], [3.0, 5.0, 9.0]], requires_grad=True)
+    (v, m), (s, _) = T.var_mean(x, 1), T.std_mean(x, (0, 1), correction=0.5)
+    (first,) = T.autograd.grad((v * m).sum() * s, x, create_graph=True)
+    (second,) = T.autograd.grad((first * first).sum(), x)
+    (only_mean,) = T.autograd.grad(T.var_mean(x, 0)[1].sum(), x)
+    return v.detach(), m.detach(), s.detach(), second, only_mean.contiguous(), v.grad_fn.name()
+
+
+def moments_at_the_edges(T):
+    fine = T.tensor([1.0, 1.25, 1.5, 1.75], dtype=T.bfloat16) + 64
+    return (
+        T.var(T.tensor([1.0, 2.0]), 0, correction=2),
+        T.var_mean(T.tensor(2.0)),
+        T.var_mean(T.zeros(2, 0), 1, keepdim=True),
+        T.var_mean(fine, 0),
+        type(T.var(leaf(T)).grad_fn).__name__,
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*degrees of freedom")
+@pytest.mark.parametrize(
+    "function",
+    [
+        batched_gradients,
+        edges_after_set,
+        forms_of_gradients,
+        gradients_of_results_that_are_no_tensors,
+        hooks_entered_and_left_during_backward,
+        hooks_of_all_kinds_on_a_leaf,
+        materialized_and_used_again,
+        moments,
+        moments_at_the_edges,
+        one_expand_per_sum,
+    ],
+)
+def test_in_depth(function):
+    check(function)
+
+
+def batched_gradient_of_wrong_shape(T):
+    x = leaf(T)
+    T.autograd.grad(x * 2, x, T.ones(3), is_grads_batched=True)
+
+
+def materialized_edge(T):
+    x = leaf(T).clone()
+    T.autograd.grad(leaf(T).sum(), T.autograd.graph.get_gradient_edge(x), materialize_grads=True)
+
+
+def set_of_a_leaf(T):
+    leaf(T).set_(T.ones(3))
+
+
+def set_of_another_dtype(T):
+    T.ones(3).set_(T.ones(3, dtype=T.float64))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        batched_gradient_of_wrong_shape,
+        lambda T: T.var_mean(T.arange(3)),
+        materialized_edge,
+        set_of_a_leaf,
+        set_of_another_dtype,
+    ],
+)
+def test_error_in_depth(function):
+    check(function, message=True)
+
+
 @pytest.mark.parametrize(
     "function",
     [
