@@ -844,6 +844,13 @@ def moments_at_the_edges(T):
     )
 
 
+def test_mean_beside_a_variance_is_the_mean():
+    x = mt.tensor([1.0, float("inf"), 2.0])
+    variance, mean = mt.var_mean(x, 0)
+    assert mean.item() == mt.mean(x).item() == float("inf")
+    assert variance.isnan()
+
+
 @pytest.mark.filterwarnings("ignore:.*degrees of freedom")
 @pytest.mark.parametrize(
     "function",

@@ -143,8 +143,17 @@ def test_result_dtype_and_shape(case):
 
 # Special values
 
+# PyTorch's mean beside a variance is inf or NaN, depending on where an infinite element lies.
+DEPENDS_ON_PLACE = {"var_mean", "std_mean"}
 
-@by_name([case for case in FLOATING if any(given.dtype is None for given in case.inputs)])
+
+@by_name(
+    [
+        case
+        for case in FLOATING
+        if any(given.dtype is None for given in case.inputs) and case.label not in DEPENDS_ON_PLACE
+    ]
+)
 @pytest.mark.parametrize("special", [float("nan"), float("inf"), float("-inf")])
 def test_special_values_go_through(case, special):
     tensors = case.sample(torch.float32)
