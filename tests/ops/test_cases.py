@@ -151,7 +151,7 @@ DEPENDS_ON_PLACE = {"var_mean", "std_mean"}
     [
         case
         for case in FLOATING
-        if any(given.dtype is None for given in case.inputs) and case.label not in DEPENDS_ON_PLACE
+        if any(given.dtype is None for given in case.inputs) and case.name not in DEPENDS_ON_PLACE
     ]
 )
 @pytest.mark.parametrize("special", [float("nan"), float("inf"), float("-inf")])
