@@ -14,6 +14,8 @@ from torch import (
     bfloat16,
     bool,
     can_cast,
+    channels_last,
+    contiguous_format,
     cuda,
     device,
     dtype,
@@ -28,6 +30,8 @@ from torch import (
     int16,
     int32,
     int64,
+    memory_format,
+    preserve_format,
     promote_types,
     set_default_dtype,
     set_num_threads,
@@ -68,6 +72,7 @@ from minitorch_triton.factories import (  # noqa: E402
     ShortTensor,
     empty,
     empty_like,
+    empty_strided,
     full,
     full_like,
     ones,
@@ -193,6 +198,7 @@ from minitorch_triton.ops.reductions import (  # noqa: E402
     var_mean,
 )
 from minitorch_triton.ops.softmaxes import log_softmax, softmax  # noqa: E402
+from minitorch_triton.ops.strided import as_strided  # noqa: E402
 from minitorch_triton.ops.views import (  # noqa: E402
     broadcast_to,
     chunk,
@@ -203,10 +209,13 @@ from minitorch_triton.ops.views import (  # noqa: E402
     reshape,
     select,
     split,
+    split_with_sizes,
     squeeze,
     t,
     transpose,
     unbind,
+    unsafe_chunk,
+    unsafe_split,
     unsqueeze,
 )
 from minitorch_triton.serialization import load, save  # noqa: E402
@@ -217,6 +226,7 @@ from minitorch_triton.tensor import (  # noqa: E402
     from_numpy,
     from_torch,
     is_floating_point,
+    is_inference,
     is_tensor,
     numel,
     tensor,
@@ -232,6 +242,7 @@ clip = clamp
 concat = cat
 moveaxis = movedim
 swapaxes = swapdims = transpose
+unsafe_split_with_sizes = unsafe_split
 newaxis = None
 
 __version__ = "0.1.0"

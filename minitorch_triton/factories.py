@@ -8,6 +8,7 @@ import torch
 
 from minitorch_triton.ops import creation
 from minitorch_triton.ops.views import given_size, shape_arguments
+from minitorch_triton.storage import layout
 from minitorch_triton.tensor import Tensor, tensor
 
 
@@ -58,31 +59,50 @@ def full(
     return creation.make(shape_arguments((size,)), fill_value, dtype, device, requires_grad)
 
 
-def _like(x: Tensor, fill: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+def _like(
+    x: Tensor, fill: Any, dtype: Any, device: Any, requires_grad: bool, memory_format: Any
+) -> Tensor:
     form = creation.form_like(x.layout, dtype, device)
+    if memory_format is torch.contiguous_format:
+        form = layout(form.shape, None, form.dtype, form.device)
     y = creation.empty_as(form) if fill is None else creation.full_as(form, fill)
     return creation.with_grad(y, requires_grad)
 
 
 def empty_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """An uninitialised tensor of the input's shape, dtype and device."""
-    return _like(input, None, dtype, device, requires_grad)
+    return _like(input, None, dtype, device, requires_grad, memory_format)
 
 
 def zeros_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Zeros of the input's shape, dtype and device."""
-    return _like(input, 0, dtype, device, requires_grad)
+    return _like(input, 0, dtype, device, requires_grad, memory_format)
 
 
 def ones_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Ones of the input's shape, dtype and device."""
-    return _like(input, 1, dtype, device, requires_grad)
+    return _like(input, 1, dtype, device, requires_grad, memory_format)
 
 
 def full_like(
@@ -92,9 +112,25 @@ def full_like(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """A filled tensor of the input's shape, dtype and device."""
-    return _like(input, fill_value, dtype, device, requires_grad)
+    return _like(input, fill_value, dtype, device, requires_grad, memory_format)
+
+
+def empty_strided(
+    size: Any,
+    stride: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """An uninitialised tensor of the given shape and strides (in elements)."""
+    shape, strides = shape_arguments((size,)), shape_arguments((stride,))
+    n = 1 + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    memory = creation.make((n,), None, dtype, device, False)
+    return creation.with_grad(memory.as_strided(shape, strides).detach(), requires_grad)
 
 
 def _typed(dtype: torch.dtype, name: str) -> Any:

@@ -136,6 +136,14 @@ class Storage:
         root.bin = None
         return self.buffer
 
+    def data_ptr(self) -> int:
+        """The address of the first byte."""
+        return self.address
+
+    def nbytes(self) -> int:
+        """The size of the memory, which may be a little more than was asked for."""
+        return self.buffer.nbytes
+
     @property
     def version(self) -> int | None:
         if self.foreign and self.own_version is not None:

@@ -15,7 +15,14 @@ import torch
 
 from minitorch_triton import ops
 from minitorch_triton.autograd import api
-from minitorch_triton.autograd.inplace import CopySlices, check_inplace, refuse_rewriting, replay
+from minitorch_triton.autograd.inplace import (
+    CopySlices,
+    base_and_chain,
+    check_inplace,
+    joined,
+    refuse_rewriting,
+    replay,
+)
 from minitorch_triton.autograd.modes import enable_grad, no_grad, state
 from minitorch_triton.autograd.node import AccumulateGrad, Hooks, Node, next_sequence_nr
 from minitorch_triton.ops import (
@@ -23,11 +30,13 @@ from minitorch_triton.ops import (
     creation,
     dispatch,
     indexing,
+    inplace_views,
     pointwise,
     products,
     random,
     reductions,
     softmaxes,
+    strided,
     views,
 )
 from minitorch_triton.storage import Layout, Storage, layout
@@ -95,6 +104,8 @@ class Tensor:
     _accumulator: Callable | None = None
     _view: tuple[Tensor, tuple] | None = None
     _view_version = 0
+    _turned: tuple[tuple, tuple] = ((), ())
+    """For a base that became a view of itself: the steps to what it is now, and those back."""
     _unrewritable: str | None = None
     _leaf_hooks: Hooks | None = None
     _post_accumulate_hooks: Mapping[int, Callable] = MappingProxyType({})
@@ -178,9 +189,7 @@ class Tensor:
         """Elements between the start of the storage and the first element."""
         return self.offset
 
-    def is_contiguous(self) -> bool:
-        """Whether the elements lie in row-major order."""
-        return self.layout.contiguous
+    is_contiguous = creation.is_contiguous
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating-point one."""
@@ -344,7 +353,7 @@ class Tensor:
             self._move_retained(node, 0)
             self.rebase(node, 0)
             return
-        base, chain = self._view
+        base, chain = base_and_chain(self)
         base.rebase_inplace(CopySlices(base, chain, node, place))
         self._rebuild_history()
 
@@ -356,13 +365,33 @@ class Tensor:
             if base._unrewritable is not None:
                 self._unrewritable = base._unrewritable
         else:
-            self._view = base, ((), step)
+            self._view = base, (base._turned[0], step)
+        self._view_version = self.storage.version
+
+    def follow(self, view: Tensor, back: tuple) -> None:
+        """Take the place in the graph of a view of this tensor, which this tensor has become.
+
+        Args:
+            view: of all its elements; has no other use.
+            back: the steps from the view to what this tensor was.
+        """
+        self._accumulator = None
+        if view._view is None:  # made in inference mode
+            return
+        base, chain = view._view
+        if base is self:
+            self._turned = chain, joined(back, self._turned[1])
+        else:
+            self._view = base, chain
+        if view._grad_fn is not None:
+            self._move_retained(view._grad_fn, 0)
+            self.rebase(view._grad_fn, 0)
         self._view_version = self.storage.version
 
     def _rebuild_history(self) -> None:
         """After the memory was written: take over what the base's history has become."""
         assert self._view is not None
-        base, chain = self._view
+        base, chain = base_and_chain(self)
         if self._grad_fn is None and not base.requires_grad:
             self._view_version = self.storage.version
             return
@@ -511,6 +540,10 @@ class Tensor:
     @property
     def retains_grad(self) -> bool:
         return self._retains_grad
+
+    def untyped_storage(self) -> Storage:
+        """The memory itself, which this tensor may share with others."""
+        return self.storage
 
     # To and from other libraries
 
@@ -666,10 +699,12 @@ class Tensor:
 
     def to(self, *args: Any, **kwargs: Any) -> Tensor:
         """In another dtype and/or on another device: ``to(dtype)``, ``to(device)``,
-        ``to(device, dtype)``, ``to(other)``; the tensor itself where nothing changes."""
+        ``to(device, dtype)``, ``to(other)``, ``to(memory_format=...)``; the tensor itself where
+        nothing changes."""
         dtype = kwargs.pop("dtype", None)
         device = kwargs.pop("device", None)
         copied = kwargs.pop("copy", False)
+        memory_format = kwargs.pop("memory_format", torch.preserve_format)
         kwargs.pop("non_blocking", None)
         if kwargs:
             raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
@@ -691,7 +726,10 @@ class Tensor:
             device = creation.resolve_device(device)
             if device != self.device:
                 y = creation.to_device(y, device)
-        return y.clone() if copied and y is self else y
+        y = y.clone() if copied and y is self else y
+        if memory_format is torch.preserve_format:
+            return y
+        return creation.contiguous(y, memory_format)
 
     def cpu(self) -> Tensor:
         """On the CPU."""
@@ -914,6 +952,25 @@ class Tensor:
     floor_ = _inplace(pointwise.floor)
     ceil_ = _inplace(pointwise.ceil)
     round_ = _inplace(pointwise.round)
+    square_ = _inplace(pointwise.square)
+    expm1_ = _inplace(pointwise.expm1)
+    log2_ = _inplace(pointwise.log2)
+    log1p_ = _inplace(pointwise.log1p)
+    erf_ = _inplace(pointwise.erf)
+    trunc_ = _inplace(pointwise.trunc)
+    sign_ = _inplace(pointwise.sign)
+    remainder_ = _inplace(pointwise.remainder)
+    fmod_ = _inplace(pointwise.fmod)
+    logical_not_ = _inplace(pointwise.logical_not)
+    logical_and_ = _inplace(pointwise.logical_and)
+    logical_or_ = _inplace(pointwise.logical_or)
+    logical_xor_ = _inplace(pointwise.logical_xor)
+    eq_ = _inplace(pointwise.eq)
+    ne_ = _inplace(pointwise.ne)
+    lt_ = _inplace(pointwise.lt)
+    le_ = _inplace(pointwise.le)
+    gt_ = _inplace(pointwise.gt)
+    ge_ = _inplace(pointwise.ge)
     masked_fill_ = _inplace(pointwise.masked_fill)
     fill_ = creation.fill_
     zero_ = creation.zero_
@@ -988,7 +1045,17 @@ class Tensor:
     narrow = views.narrow
     unbind = views.unbind
     split = views.split
+    split_with_sizes = views.split_with_sizes
+    unsafe_split = unsafe_split_with_sizes = views.unsafe_split
     chunk = views.chunk
+    as_strided = strided.as_strided
+    unsafe_chunk = views.unsafe_chunk
+    transpose_ = swapaxes_ = swapdims_ = inplace_views.transpose_
+    t_ = inplace_views.t_
+    squeeze_ = inplace_views.squeeze_
+    unsqueeze_ = inplace_views.unsqueeze_
+    resize_ = inplace_views.resize_
+    resize_as_ = inplace_views.resize_as_
 
     def ravel(self) -> Tensor:
         """In one dimension, without copying where the strides allow it."""
@@ -1156,6 +1223,11 @@ def is_tensor(obj: Any) -> bool:
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.layout.numel
+
+
+def is_inference(input: Tensor) -> bool:
+    """Whether the memory was allocated in inference mode."""
+    return input.is_inference()
 
 
 def is_floating_point(input: Tensor) -> bool:

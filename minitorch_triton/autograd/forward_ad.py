@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from minitorch_triton.autograd.modes import state
@@ -91,6 +92,26 @@ class dual_level(contextlib.ContextDecorator):
         exit_dual_level()
 
 
+def _is_fwd_grad_enabled() -> bool:
+    """Whether operations of this thread hand tangents on."""
+    return state.forward_grad_enabled
+
+
+@contextlib.contextmanager
+def _set_fwd_grad_enabled(mode: bool) -> Iterator[None]:
+    """Inside, operations hand tangents on or not, and tensors have tangents or not."""
+    enabled, level = state.forward_grad_enabled, state.dual_level
+    if mode != enabled:
+        state.forward_grad_enabled = mode
+        state.dual_level, state.stashed_level = state.stashed_level, level
+    try:
+        yield
+    finally:
+        if mode != enabled:
+            state.forward_grad_enabled = enabled
+            state.stashed_level, state.dual_level = state.dual_level, level
+
+
 class UnpackedDualTensor(NamedTuple):
     """The value of a dual tensor, and its tangent or None."""
 
@@ -126,6 +147,11 @@ def make_dual(tensor: Any, tangent: Any, *, level: int | None = None) -> Any:
         raise RuntimeError(
             "Making a dual Tensor based on a Tensor that already has a forward gradient at the "
             "same level 0 is not supported."
+        )
+    if tangent._tangent is not None:
+        raise RuntimeError(
+            "Setting a forward grad that itself has a forward gradient at the same level 0 is not "
+            "supported."
         )
     check_tangent(tensor, tangent)
     if tangent.stride() != tensor.stride():

@@ -86,6 +86,20 @@ def check_countable(tensor: Any) -> None:
         )
 
 
+def joined(first: Chain, then: Chain) -> Chain:
+    """The steps of one chain and then those of another."""
+    if not then:
+        return first
+    before, step = then
+    return joined(first, before), step
+
+
+def base_and_chain(view: Any) -> tuple[Any, Chain]:
+    """The base of a view, and the steps that lead to the view from the base as it is now."""
+    base, chain = view._view
+    return base, joined(base._turned[1], chain) if base._turned[1] else chain
+
+
 def replay(base: Any, chain: Chain) -> Any:
     """Make a view again: apply the view functions that led from the base to it."""
     steps = []

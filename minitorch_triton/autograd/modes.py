@@ -16,6 +16,9 @@ class _State(threading.local):
     inference = False
     dual_level: Any = None
     """The forward-mode level that is open in this thread."""
+    forward_grad_enabled = True
+    stashed_level: Any = None
+    """The level that waits while forward mode is disabled."""
     saved_tensors_hooks: tuple[tuple[Callable, Callable], ...] = ()
     """The pairs of hooks that are entered; the last one is in force."""
     before_write: Callable | None = None

@@ -196,14 +196,39 @@ to_device = ToDevice("ToCopy")
 copy = Copy("CopyBackwards", fn.second, {"x": fn.zero_grad, "source": fn.identity_grad})
 
 
-def clone(x: Any) -> Any:
+def clone(x: Any, *, memory_format: Any = None) -> Any:
     """A copy with its own memory, in the graph."""
-    return clone_op(x)
+    if memory_format is torch.channels_last:
+        return _channels_first(contiguous_op(_channels_last(x)))
+    return (contiguous_op if memory_format is torch.contiguous_format else clone_op)(x)
 
 
-def contiguous(x: Any) -> Any:
-    """x itself where it is row-major already, else a copy."""
+def contiguous(x: Any, memory_format: Any = None) -> Any:
+    """x itself where it is row-major already, else a copy.
+
+    Args:
+        memory_format: ``channels_last`` for images in the order of memory (N, H, W, C), though
+            the dimensions stay (N, C, H, W).
+    """
+    if memory_format is torch.channels_last:
+        last = _channels_last(x)
+        return x if last.layout.contiguous else _channels_first(contiguous_op(last))
     return x if x.layout.contiguous else contiguous_op(x)
+
+
+def is_contiguous(x: Any, memory_format: Any = torch.contiguous_format) -> bool:
+    """Whether the elements lie in row-major order, or in that of a memory format."""
+    return (_channels_last(x) if memory_format is torch.channels_last else x).layout.contiguous
+
+
+def _channels_last(x: Any) -> Any:
+    if x.ndim != 4:
+        raise RuntimeError("required rank 4 tensor to use channels_last format")
+    return x.permute(0, 2, 3, 1)
+
+
+def _channels_first(x: Any) -> Any:
+    return x.permute(0, 3, 1, 2)
 
 
 def cast(x: Any, dtype: torch.dtype) -> Any:

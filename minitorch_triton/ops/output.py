@@ -21,15 +21,19 @@ def write_out(name: str, out: Any, args: Sequence[Any], compute: Callable[[], An
         args: what the function was called with.
 
     Raises:
-        RuntimeError: a gradient is required, or the result's kind of dtype does not fit ``out``.
+        RuntimeError: a gradient is required, forward mode is used, or the result's kind of dtype does not fit ``out``.
     """
     from minitorch_triton.ops.creation import copy
 
     if not isinstance(out, dispatch.Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
-    if state.grad_enabled and any(
-        isinstance(arg, dispatch.Tensor) and arg.requires_grad for arg in (out, *args)
-    ):
+    tensors = [arg for arg in (out, *args) if isinstance(arg, dispatch.Tensor)]
+    if any(tensor._tangent is not None for tensor in tensors):
+        raise RuntimeError(
+            f"Trying to use forward AD with {name}_out that does not support it because it is an "
+            "out= function"
+        )
+    if state.grad_enabled and any(tensor.requires_grad for tensor in tensors):
         raise RuntimeError(
             f"{name}(): functions with out=... arguments don't support automatic differentiation, "
             "but one of the arguments requires grad."

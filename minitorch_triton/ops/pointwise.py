@@ -7,7 +7,12 @@ from typing import Any
 
 import torch
 
-from minitorch_triton.autograd.inplace import check_countable, check_inplace, replay
+from minitorch_triton.autograd.inplace import (
+    base_and_chain,
+    check_countable,
+    check_inplace,
+    replay,
+)
 from minitorch_triton.autograd.modes import state
 from minitorch_triton.kernels import elementwise as fn
 from minitorch_triton.kernels import map as map_kernel
@@ -511,7 +516,7 @@ def _write_tangent(
         elif x._view is None:
             level.attach(x, dispatch.separate(new, tangents))
         else:
-            base, chain = x._view
+            base, chain = base_and_chain(x)
             if base._tangent is None:
                 level.attach(base, base.new_zeros(base.shape))
             part = replay(base._tangent, chain)

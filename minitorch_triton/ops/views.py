@@ -56,7 +56,7 @@ def make_view(
     details: tuple,
     replay: tuple,
 ) -> Any:
-    """A tensor on x's memory.
+    """A tensor on x's memory; of one made in inference mode it does not count as a view.
 
     Args:
         form: the view's layout.
@@ -65,10 +65,12 @@ def make_view(
         replay: ``(function, *args)`` such that ``function(x, *args)`` makes this view again.
     """
     y = dispatch.Tensor(x.storage, form, offset)
-    y.become_view(x, replay)
+    counted = x.storage.own_version is not None
+    if counted:
+        y.become_view(x, replay)
     if not state.grad_enabled:
         y._unrewritable = _unrecorded()
-    elif x.requires_grad:
+    elif counted and x.requires_grad:
         node = node_type((x.grad_edge(),), (form,))
         node.form = x.layout
         node.details = details
@@ -100,19 +102,27 @@ class ManyViewsNode(Node):
         return (type(self).join(parts, self.dim),)
 
 
-def _many_views(x: Any, dim: int, indices: Sequence, node_type: type) -> tuple:
-    """A view of x for each basic index into dimension ``dim``, all from one node."""
+def _many_views(
+    x: Any, dim: int, indices: Sequence, node_type: type, safe: bool = True
+) -> tuple:
+    """A view of x for each basic index into dimension ``dim``, all from one node.
+
+    Args:
+        safe: whether a write into a piece counts as one into x, and is therefore refused.
+    """
     before = (EVERYTHING,) * dim
+    counted = x.storage.own_version is not None
     pieces = []
     for index in indices:
         form, offset = _indexed(x.layout, (*before, index))
-        y = dispatch.Tensor(x.storage, form, x.offset + offset)
-        y.become_view(x, (index_view, (*before, index)))
-        y._unrewritable = ONE_OF_SEVERAL
-        if not state.grad_enabled:
-            y._unrewritable = _unrecorded()
+        y = dispatch.Tensor(
+            x.storage if safe else x.storage.alias(), form, x.offset + offset
+        )
+        if safe and counted:
+            y.become_view(x, (index_view, (*before, index)))
+            y._unrewritable = ONE_OF_SEVERAL if state.grad_enabled else _unrecorded()
         pieces.append(y)
-    if state.grad_enabled and x.requires_grad and pieces:
+    if state.grad_enabled and counted and x.requires_grad and pieces:
         node = node_type((x.grad_edge(),), [piece.layout for piece in pieces])
         node.dim = dim
         for number, piece in enumerate(pieces):
@@ -277,10 +287,7 @@ def _unsqueezed(form: Layout, dim: int) -> Layout:
 def squeeze(x: Any, dim: int | Sequence[int] | None = None) -> Any:
     """Without the dimensions of size 1, or only those named."""
     form = x.layout
-    ndim = len(form.shape)
-    dims = range(ndim) if dim is None else ([dim] if isinstance(dim, int) else dim)
-    dropped = {wrap_dim(d, ndim) for d in dims}
-    kept = [d for d in range(ndim) if d not in dropped or form.shape[d] != 1]
+    kept = squeezed_dims(form, dim)
     return make_view(
         x,
         layout(
@@ -294,6 +301,14 @@ def squeeze(x: Any, dim: int | Sequence[int] | None = None) -> Any:
         (),
         (squeeze, dim),
     )
+
+
+def squeezed_dims(form: Layout, dim: int | Sequence[int] | None) -> list[int]:
+    """The dimensions that :func:`squeeze` keeps."""
+    ndim = len(form.shape)
+    dims = range(ndim) if dim is None else ([dim] if isinstance(dim, int) else dim)
+    dropped = {wrap_dim(d, ndim) for d in dims}
+    return [d for d in range(ndim) if d not in dropped or form.shape[d] != 1]
 
 
 # Order of dimensions
@@ -568,7 +583,11 @@ class _Unbind(ManyViewsNode):
     join = staticmethod(creation.stack)
 
 
-for _node_type in (_Split, _SplitWithSizes, _Unbind):
+class _UnsafeSplit(_Split):
+    __slots__ = ()
+
+
+for _node_type in (_Split, _SplitWithSizes, _UnsafeSplit, _Unbind):
     _node_type.__name__ = dispatch.node_name(_node_type.__name__.removeprefix("_"))
 
 
@@ -580,6 +599,22 @@ def unbind(x: Any, dim: int = 0) -> tuple:
 
 def split(x: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple:
     """Pieces of the given size, or sizes, along a dimension."""
+    node_type = _Split if isinstance(split_size, int) else _SplitWithSizes
+    return _many_views(x, *_pieces(x, split_size, dim), node_type)
+
+
+def split_with_sizes(x: Any, split_sizes: Sequence[int], dim: int = 0) -> tuple:
+    """Pieces of the given sizes along a dimension."""
+    return split(x, split_sizes, dim)
+
+
+def unsafe_split(x: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple:
+    """Like :func:`split`, for pieces that may be written to because nobody uses x any more."""
+    return _many_views(x, *_pieces(x, split_size, dim), _UnsafeSplit, safe=False)
+
+
+def _pieces(x: Any, split_size: int | Sequence[int], dim: int) -> tuple[int, list]:
+    """The dimension made positive, and the slices along it."""
     dim = wrap_dim(dim, len(x.layout.shape))
     size = x.layout.shape[dim]
     if isinstance(split_size, int):
@@ -599,16 +634,24 @@ def split(x: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple:
     for length in sizes:
         indices.append(("slice", at, at + length, 1))
         at += length
-    whole = isinstance(split_size, int)
-    return _many_views(x, dim, indices, _Split if whole else _SplitWithSizes)
+    return dim, indices
 
 
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple:
     """At most ``chunks`` pieces of equal size (the last may be smaller)."""
+    return split(x, _chunk_size(x, chunks, dim), dim)
+
+
+def unsafe_chunk(x: Any, chunks: int, dim: int = 0) -> tuple:
+    """Like :func:`chunk`, for pieces that may be written to because nobody uses x any more."""
+    return unsafe_split(x, _chunk_size(x, chunks, dim), dim)
+
+
+def _chunk_size(x: Any, chunks: int, dim: int) -> int:
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     size = x.layout.shape[wrap_dim(dim, len(x.layout.shape))]
-    return split(x, max(1, -(-size // chunks)), dim)
+    return max(1, -(-size // chunks))
 
 
 def view_as(x: Any, other: Any) -> Any:

@@ -1,0 +1,105 @@
+"""Views in place: ``x.transpose_(0, 1)`` changes how x reads its memory, and not the memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from minitorch_triton.autograd.inplace import Chain, check_countable, check_inplace, joined
+from minitorch_triton.autograd.modes import state
+from minitorch_triton.ops import creation, dispatch, views
+from minitorch_triton.ops.creation import wrap_dim
+from minitorch_triton.storage import Layout, layout
+
+
+def _in_place(function: Callable, undo: Callable[..., Chain]) -> Callable:
+    """The method that turns a tensor into a view of itself.
+
+    Args:
+        function: makes the view; it keeps all elements.
+        undo: the steps that lead back, from the layout before and the function's arguments.
+    """
+
+    def method(x: Any, *args: Any) -> Any:
+        check_countable(x)
+        if state.grad_enabled and x.requires_grad:
+            check_inplace(x)
+        y = function(x, *args)
+        before = x.layout
+        x.layout = y.layout
+        x.storage.written()
+        x.follow(y, undo(before, *args))
+        if y._tangent is not None:
+            state.dual_level.attach(x, y._tangent)
+        return x
+
+    method.__name__ = f"{function.__name__}_"
+    method.__doc__ = f"In-place version of :meth:`{function.__name__}`."
+    return method
+
+
+def _untransposed(before: Layout, dim0: int, dim1: int) -> Chain:
+    return (), (views.transpose, dim0, dim1)
+
+
+def _unsqueezed(before: Layout, dim: int) -> Chain:
+    return (), (views.squeeze, wrap_dim(dim, len(before.shape) + 1))
+
+
+def _restored_ones(before: Layout, dim: Any = None) -> Chain:
+    """Back from ``squeeze``: the dimensions of size 1 that there were."""
+    kept = views.squeezed_dims(before, dim)
+    chain: Chain = ()
+    for d in range(len(before.shape)):
+        if d not in kept:
+            chain = chain, (views.unsqueeze, d)
+    return chain
+
+
+transpose_ = _in_place(views.transpose, _untransposed)
+t_ = _in_place(views.t, lambda before: ((), (views.t,)))
+unsqueeze_ = _in_place(views.unsqueeze, _unsqueezed)
+squeeze_ = _in_place(views.squeeze, _restored_ones)
+
+
+def resize_(x: Any, *sizes: Any) -> Any:
+    """Give a tensor outside the graph another shape, contiguous, in place.
+
+    The elements keep their order in memory. More elements than there is memory for get new memory,
+    which begins with the old elements and is otherwise uninitialised; views keep the old memory.
+
+    Raises:
+        RuntimeError: the tensor requires a gradient.
+    """
+    shape = views.shape_arguments(sizes)
+    if x.requires_grad and not state.inference:
+        raise RuntimeError("cannot resize variables that require grad")
+    if shape == x.layout.shape:
+        return x
+    check_countable(x)
+    form = layout(shape, None, x.dtype, x.device)
+    if x.offset * x.itemsize + form.nbytes > x.storage.nbytes():
+        _enlarge(x, math.prod(shape))
+    x.layout = form
+    x.storage.written()
+    return x
+
+
+def _enlarge(x: Any, numel: int) -> None:
+    """New memory for x that begins with what its memory holds from its first element on."""
+    old = dispatch.Tensor(x.storage, _row(x.storage.nbytes() // x.itemsize - x.offset, x), x.offset)
+    new = dispatch.empty((numel,), x.dtype, x.device)
+    creation.copy_into(views.narrow(new, 0, 0, old.numel()), old)
+    version = x.storage.version
+    x.storage, x.offset, x.address = new.storage, 0, new.address
+    x.storage.set_version(version)
+
+
+def _row(numel: int, x: Any) -> Layout:
+    return layout((numel,), None, x.dtype, x.device)
+
+
+def resize_as_(x: Any, other: Any) -> Any:
+    """:func:`resize_` to the shape of ``other``."""
+    return resize_(x, other.shape)
