@@ -409,12 +409,12 @@ class Tensor:
             retain = self._grad_fn.hooks.retained.pop(self.output_nr)
             node.own_hooks().retained[output_nr] = retain
 
-    def laid_out_as(self, other: Tensor) -> Tensor:
-        """A copy with the strides of another tensor of this shape, where those have no gaps."""
-        if not pointwise.is_dense(other.layout):
+    def laid_out_as(self, form: Layout) -> Tensor:
+        """A copy with the strides of a layout of this shape, where those have no gaps."""
+        if not pointwise.is_dense(form):
             return self.clone()
         y = dispatch.empty_as(
-            layout(self.layout.shape, other.layout.strides, self.layout.dtype, self.layout.device)
+            layout(self.layout.shape, form.strides, self.layout.dtype, self.layout.device)
         )
         return y.copy_(self)
 

@@ -155,7 +155,7 @@ def make_dual(tensor: Any, tangent: Any, *, level: int | None = None) -> Any:
         )
     check_tangent(tensor, tangent)
     if tangent.stride() != tensor.stride():
-        tangent = tangent.laid_out_as(tensor)
+        tangent = tangent.laid_out_as(tensor.layout)
     dual = tensor.view_as(tensor)
     current.attach(dual, tangent)
     return dual

@@ -128,7 +128,9 @@ class CopySlices(Node):
         self.place = place
 
     def apply(self, grads: list) -> Sequence:
-        result = grads[0].clone()
+        form = self.outputs[0]
+        same = grads[0].layout.strides == form.strides
+        result = grads[0].clone() if same else grads[0].laid_out_as(form)
         part = replay(result, self.chain)
         # A saved output is linked to the node that unpacks it. If this is recorded, that node is
         # walked through later, and freed: so a copy of the one that this node goes on to use.

@@ -245,7 +245,7 @@ class AccumulateGrad(Node):
                 if not state.grad_enabled and _is_owned(grad, variable, 1 + kept):
                     variable._grad = grad
                 else:
-                    variable.grad = grad.laid_out_as(variable)
+                    variable.grad = grad.laid_out_as(variable.layout)
             elif state.grad_enabled:
                 variable.grad = present + grad
             else:

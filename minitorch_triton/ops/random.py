@@ -155,7 +155,7 @@ def _drawn(
     *parameters: float,
 ) -> Any:
     y = planned((form, _state(generator, form.device), *parameters))[0]
-    return y.requires_grad_() if requires_grad else y
+    return creation.with_grad(y, requires_grad)
 
 
 def _float_form(name: str, size: Sequence[int], dtype: torch.dtype | None, device: Any) -> Layout:
@@ -294,7 +294,8 @@ def bernoulli(input: Any, *, generator: Generator | None = None) -> Any:
         )
     if input.device.type == "cpu" and not pointwise.logical_and(input >= 0, input <= 1).all():
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
-    return _planned_bernoulli((input, _state(generator, input.device)))[0]
+    drawn = _planned_bernoulli((input, _state(generator, input.device)))[0]
+    return creation.with_grad(drawn, False)
 
 
 # In place

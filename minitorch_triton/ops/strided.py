@@ -97,9 +97,7 @@ class _AsStrided(views.ViewNode):
         if not is_dense(form):
             # Elements of x that share their memory share its gradient.
             with no_grad():
-                sharers = indexing.scatter_add(
-                    _row(n, form, 0), 0, own, _row(form.numel, form, 1)
-                )
+                sharers = indexing.scatter_add(_row(n, form, 0), 0, own, _row(form.numel, form, 1))
             memory = memory / sharers.clamp(min=1)
         return (indexing.gather(memory, 0, own).view(form.shape),)
 

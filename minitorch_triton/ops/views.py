@@ -102,9 +102,7 @@ class ManyViewsNode(Node):
         return (type(self).join(parts, self.dim),)
 
 
-def _many_views(
-    x: Any, dim: int, indices: Sequence, node_type: type, safe: bool = True
-) -> tuple:
+def _many_views(x: Any, dim: int, indices: Sequence, node_type: type, safe: bool = True) -> tuple:
     """A view of x for each basic index into dimension ``dim``, all from one node.
 
     Args:
@@ -115,9 +113,7 @@ def _many_views(
     pieces = []
     for index in indices:
         form, offset = _indexed(x.layout, (*before, index))
-        y = dispatch.Tensor(
-            x.storage if safe else x.storage.alias(), form, x.offset + offset
-        )
+        y = dispatch.Tensor(x.storage if safe else x.storage.alias(), form, x.offset + offset)
         if safe and counted:
             y.become_view(x, (index_view, (*before, index)))
             y._unrewritable = ONE_OF_SEVERAL if state.grad_enabled else _unrecorded()
