@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from minitorch_triton.autograd.inplace import Chain, check_countable, check_inplace, joined
+from minitorch_triton.autograd.inplace import Chain, check_countable, check_inplace
 from minitorch_triton.autograd.modes import state
 from minitorch_triton.ops import creation, dispatch, views
 from minitorch_triton.ops.creation import wrap_dim

@@ -21,7 +21,8 @@ def write_out(name: str, out: Any, args: Sequence[Any], compute: Callable[[], An
         args: what the function was called with.
 
     Raises:
-        RuntimeError: a gradient is required, forward mode is used, or the result's kind of dtype does not fit ``out``.
+        RuntimeError: a gradient is required, or the result's kind of dtype does not fit ``out``.
+        NotImplementedError: an argument has a tangent of forward mode.
     """
     from minitorch_triton.ops.creation import copy
 
@@ -29,7 +30,7 @@ def write_out(name: str, out: Any, args: Sequence[Any], compute: Callable[[], An
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     tensors = [arg for arg in (out, *args) if isinstance(arg, dispatch.Tensor)]
     if any(tensor._tangent is not None for tensor in tensors):
-        raise RuntimeError(
+        raise NotImplementedError(
             f"Trying to use forward AD with {name}_out that does not support it because it is an "
             "out= function"
         )
