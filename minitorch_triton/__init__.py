@@ -147,6 +147,7 @@ from minitorch_triton.ops.pointwise import (  # noqa: E402
     sqrt,
     square,
     tanh,
+    threshold,
     trunc,
     where,
 )

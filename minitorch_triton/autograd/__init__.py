@@ -14,11 +14,13 @@ from minitorch_triton.autograd.modes import (
     no_grad,
     set_grad_enabled,
 )
+from minitorch_triton.autograd.node import RawSavedTensor as SavedTensor
 from minitorch_triton.autograd.tracing import trace
 from minitorch_triton.autograd.variable import Variable
 
 __all__ = [
     "Function",
+    "SavedTensor",
     "Variable",
     "backward",
     "detect_anomaly",

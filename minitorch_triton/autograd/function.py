@@ -14,7 +14,14 @@ from typing import Any
 
 from minitorch_triton.autograd import forward_ad, modes
 from minitorch_triton.autograd.inplace import BY_FUNCTION, ONE_OF_SEVERAL, check_inplace
-from minitorch_triton.autograd.node import FREED, Node, SavedTensor, is_tensor, make
+from minitorch_triton.autograd.node import (
+    FREED,
+    Node,
+    RawSavedTensor,
+    SavedTensor,
+    is_tensor,
+    make,
+)
 
 __all__ = ["Function", "FunctionCtx", "InplaceFunction", "once_differentiable"]
 
@@ -30,6 +37,7 @@ class FunctionCtx(Node):
         super().__init__((), ())
         self._to_save: tuple = ()
         self._saved: list | None = []
+        self._was_accessed = False
         self._for_forward: tuple = ()
         self._in_jvp = False
         self._non_differentiable: tuple = ()
@@ -103,9 +111,28 @@ class FunctionCtx(Node):
         """
         if self._in_jvp:
             return self._for_forward
+        tensors = tuple(
+            None if saved is None else saved.unpack(self) for saved in self.saved_values().values()
+        )
+        if self._forward_class.clear_saved_tensors_on_access:
+            self._saved, self._was_accessed = None, True
+        return tensors
+
+    def saved_values(self) -> dict[int, Any]:
+        """What ``save_for_backward`` kept, by number."""
         if self._saved is None:
+            if self._was_accessed:
+                raise RuntimeError(
+                    "saved_tensors can only be accessed once when "
+                    "clear_saved_tensors_on_access=True is set on the autograd.Function. Either "
+                    "access saved_tensors only once, or set clear_saved_tensors_on_access=False."
+                )
             raise RuntimeError(FREED)
-        return tuple(None if saved is None else saved.unpack(self) for saved in self._saved)
+        return dict(enumerate(self._saved))
+
+    @property
+    def _raw_saved_tensors(self) -> tuple[RawSavedTensor, ...]:
+        return tuple(RawSavedTensor.of(self, number) for number in self.saved_values())
 
     @property
     def saved_variables(self) -> tuple:
@@ -162,6 +189,9 @@ class Function:
 
     _backward_cls: type[FunctionCtx]
     generate_vmap_rule = False
+    clear_saved_tensors_on_access = False
+    """Whether reading ``ctx.saved_tensors``, then possible once, leaves backward their only owner:
+    a tensor that it deletes is freed while it runs."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         warnings.warn(

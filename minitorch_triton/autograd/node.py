@@ -84,7 +84,7 @@ class Node:
     def release(self) -> None:
         """Free what was saved for backward."""
 
-    def saved_values(self) -> dict[str, Any]:
+    def saved_values(self) -> dict[Any, Any]:
         """What was saved for backward, by PyTorch's names; read as ``_saved_NAME``."""
         return {}
 
@@ -95,7 +95,7 @@ class Node:
             key = name.removeprefix("_raw_saved_" if raw else "_saved_")
             if key in values:
                 if raw:
-                    return RawSavedTensor(self, key)
+                    return RawSavedTensor.of(self, key)
                 value = values[key]
                 return value.unpack(self) if isinstance(value, SavedTensor) else value
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
@@ -300,10 +300,10 @@ class SavedTensor:
     def _pack(self, hooks: tuple[Callable, Callable]) -> None:
         tensor = self._packed
         version = tensor.storage.version
-        # A hook sees no graph; what it returns is linked to the tensor's again.
+        # What the hook returns is linked to the tensor's history again.
         self._edge = tensor.grad_edge() if tensor.requires_grad else None
         with state.without_hooks():
-            self._packed = hooks[0](tensor if self._edge is None else tensor.detach())
+            self._packed = hooks[0](tensor)
         self._hooks = hooks
         if tensor.storage.version != version:
             raise RuntimeError(
@@ -334,6 +334,10 @@ class SavedTensor:
     def peek(self) -> Any:
         """What is kept, without any check."""
         return self._packed
+
+    @property
+    def unpack_hook(self) -> Callable | None:
+        return None if self._hooks is None else self._hooks[1]
 
     def unpack(self, node: Node) -> Any:
         """The tensor as it was; an error if it was changed in place since."""
@@ -389,9 +393,46 @@ def _hint() -> str:
 class RawSavedTensor:
     """What ``node._raw_saved_NAME`` gives: a saved tensor that is not unpacked."""
 
-    def __init__(self, node: Node, key: str):
-        self._node = node
-        self._key = key
+    _node: Node
+    _key: Any
+
+    def __init__(self) -> None:
+        raise RuntimeError("Trying to create a SavedTensor object from Python is forbidden.")
+
+    @classmethod
+    def of(cls, node: Node, key: Any) -> RawSavedTensor:
+        """That of the node's ``saved_values()`` under this key."""
+        raw = cls.__new__(cls)
+        raw._node, raw._key = node, key
+        return raw
+
+    def _saved(self) -> SavedTensor | None:
+        """What the node keeps; None if that is None, or no longer there."""
+        try:
+            return self._node.saved_values()[self._key]
+        except RuntimeError:
+            return None
+
+    @property
+    def data(self) -> Any:
+        """What is kept: the tensor (an output without its graph), or what a hook made of it."""
+        saved = self._saved()
+        return None if saved is None else saved.peek()
+
+    @property
+    def unpack_hook(self) -> Callable | None:
+        """The hook that will get :attr:`data`, None if there is none."""
+        saved = self._saved()
+        return None if saved is None else saved.unpack_hook
+
+    def unpack(self) -> Any:
+        """The tensor, as backward gets it.
+
+        Raises:
+            RuntimeError: it was freed, or changed in place.
+        """
+        saved = self._node.saved_values()[self._key]
+        return None if saved is None else saved.unpack(self._node)
 
     def register_hooks(self, pack_hook: Callable, unpack_hook: Callable) -> None:
         """Keep ``pack_hook(tensor)`` instead; backward gets ``unpack_hook`` of that.

@@ -332,6 +332,16 @@ def leaky_relu_grad(g, x, negative_slope):
 
 
 @triton.jit
+def threshold(x, threshold, value):
+    return tl.where(x <= threshold, value, x)
+
+
+@triton.jit
+def threshold_grad(g, x, threshold):
+    return tl.where(x <= threshold, 0.0, g)
+
+
+@triton.jit
 def tanh_(x):
     return tanh(x)
 

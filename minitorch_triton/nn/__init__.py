@@ -13,6 +13,7 @@ from minitorch_triton.nn.activation import (
     Softmax,
     Softplus,
     Tanh,
+    Threshold,
 )
 from minitorch_triton.nn.container import ModuleDict, ModuleList, Sequential
 from minitorch_triton.nn.dropout import Dropout
@@ -53,6 +54,7 @@ __all__ = [
     "ReLU",
     "LeakyReLU",
     "Tanh",
+    "Threshold",
     "Sigmoid",
     "GELU",
     "SiLU",

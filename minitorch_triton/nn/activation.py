@@ -47,6 +47,23 @@ class LeakyReLU(Module):
         return f"negative_slope={self.negative_slope}{', inplace=True' if self.inplace else ''}"
 
 
+class Threshold(Module):
+    """:func:`functional.threshold`."""
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False):
+        super().__init__()
+        self.threshold = threshold
+        self.value = value
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.threshold(input, self.threshold, self.value, self.inplace)
+
+    def extra_repr(self) -> str:
+        inplace = ", inplace=True" if self.inplace else ""
+        return f"threshold={self.threshold}, value={self.value}{inplace}"
+
+
 class ELU(Module):
     """:func:`functional.elu`."""
 

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from minitorch_triton import ops
-from minitorch_triton.autograd import is_grad_enabled
 from minitorch_triton.ops import pointwise
 from minitorch_triton.ops.creation import arange
 from minitorch_triton.tensor import Tensor
@@ -22,12 +21,7 @@ from minitorch_triton.tensor import Tensor
 
 def _apply(op: Any, inplace: bool, input: Tensor, *options: float) -> Tensor:
     """An elementwise op, or its in-place version."""
-    if not inplace:
-        return op(input, *options)
-    if is_grad_enabled() and input.requires_grad:
-        # The gradient needs the values that are overwritten.
-        return input.copy_(op(input.clone(), *options))
-    return op.inplace(input, *options)
+    return op.inplace(input, *options) if inplace else op(input, *options)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -38,6 +32,16 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x if x > 0 else negative_slope * x."""
     return _apply(pointwise.leaky_relu, inplace, input, negative_slope)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x if x > threshold else value."""
+    return _apply(pointwise.threshold, inplace, input, threshold, value)
+
+
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """In-place version of :func:`threshold`."""
+    return pointwise.threshold.inplace(input, threshold, value)
 
 
 def tanh(input: Tensor) -> Tensor:

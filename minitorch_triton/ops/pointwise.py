@@ -705,6 +705,7 @@ relu = Elementwise("Relu", fn.relu, {"x": fn.relu_grad})
 leaky_relu = Elementwise(
     "LeakyRelu", fn.leaky_relu, {"x": fn.leaky_relu_grad}, "floating", negative_slope=0.01
 )
+threshold = Elementwise("Threshold", fn.threshold, {"x": fn.threshold_grad}, "floating")
 tanh = Elementwise("Tanh", fn.tanh_, {"x": fn.tanh_grad}, "float")
 sigmoid = Elementwise("Sigmoid", fn.sigmoid, {"x": fn.sigmoid_grad}, "float")
 silu = Elementwise("Silu", fn.silu, {"x": fn.silu_grad}, "floating")

@@ -407,7 +407,9 @@ class ProgramNode(Node):
         ]
 
     def name(self) -> str:
-        return dispatch.node_name("".join(map(str.capitalize, self.program.name.split("_"))))
+        # What computes sigmoid_grad is SigmoidBackward; this is the node of that.
+        name = self.program.name.replace("_grad", "_backward")
+        return "".join(map(str.capitalize, name.split("_"))) + "Backward0"
 
     def apply(self, grads: list) -> Sequence:
         if self.args is None:

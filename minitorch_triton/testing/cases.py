@@ -200,6 +200,12 @@ _ELEMENTWISE = [
     unary("erf", "error function"),
     unary("relu", "max(x, 0)"),
     unary("nn.functional.leaky_relu", "x if x > 0 else negative_slope * x"),
+    Case(
+        "nn.functional.threshold",
+        "elementwise",
+        lambda t, x: t.nn.functional.threshold(x, 0.25, -1.0),
+        summary="x if x > threshold else value",
+    ),
     unary("tanh", "hyperbolic tangent", condition=4),
     unary("sigmoid", "1 / (1 + e^-x)", condition=2),
     unary("nn.functional.logsigmoid", "log(sigmoid(x))", condition=2),

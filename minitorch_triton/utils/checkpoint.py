@@ -22,6 +22,7 @@ from minitorch_triton.tensor import Tensor
 __all__ = [
     "CheckpointError",
     "CheckpointFunction",
+    "GraphExecGroup",
     "check_backward_validity",
     "checkpoint",
     "checkpoint_sequential",
@@ -41,6 +42,7 @@ class _Options:
 
     early_stop: bool | None = None
     debug: bool | None = None
+    group: GraphExecGroup | None = None
 
 
 _options = _Options()
@@ -64,6 +66,22 @@ def set_checkpoint_debug_enabled(enabled: bool | None) -> Iterator[None]:
         yield
     finally:
         _options.debug = previous
+
+
+class GraphExecGroup:
+    """A block of several backward passes that need a checkpointed function's second run only once.
+
+    The passes must be over different parts of the graph.
+    """
+
+    def __enter__(self) -> GraphExecGroup:
+        if _options.group is not None:
+            raise RuntimeError("GraphExecGroup contexts cannot be nested.")
+        _options.group = self
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _options.group = None
 
 
 def noop_context_fn() -> tuple[Any, Any]:
@@ -194,7 +212,7 @@ class _Holder:
     def __init__(self, metadata: dict[str, Any], made_at: list[str] | None):
         self.metadata = metadata
         self.made_at = made_at
-        # By backward pass, so that nothing outlives the pass that computed it.
+        # By backward pass (or group), so that nothing outlives the pass that computed it.
         self.values: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
@@ -248,10 +266,15 @@ class _Frame:
         return holder
 
     def unpack(self, holder: _Holder) -> Any:
-        key = engine.running.task or _Outside()
+        key = _options.group or engine.running.task or _Outside()
         if key not in self.filled:
             self._fill(key)
         if key not in holder.values:
+            if _options.group is not None:
+                raise CheckpointError(
+                    "torch.utils.checkpoint: Performing two backward calls that overlap, i.e. that "
+                    "need the same saved value, is not supported in one GraphExecGroup."
+                )
             raise CheckpointError(
                 "torch.utils.checkpoint: Unpack is being triggered for a tensor that was already "
                 "unpacked once. If you are calling ctx.saved_tensors in backward, make sure to do "

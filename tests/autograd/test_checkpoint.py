@@ -292,6 +292,39 @@ def test_options():
         run(mt)
 
 
+def test_passes_of_a_group_share_one_second_run():
+    def run(T, grouped):
+        runs = []
+
+        def function(v):
+            runs.append(len(runs))
+            middle = v.sin().exp()
+            return middle, middle.cos().exp()
+
+        x = random(T, 3)
+        with of(T).GraphExecGroup() if grouped else contextlib.nullcontext():
+            middle, y = of(T).checkpoint(function, x, use_reentrant=False)
+            (g,) = T.autograd.grad(y.sum(), middle)
+            (g,) = T.autograd.grad(middle, x, g)
+        return len(runs), g
+
+    for grouped in (False, True):
+        check(lambda T, grouped=grouped: run(T, grouped))
+
+
+def test_passes_of_a_group_must_not_overlap():
+    x = random(mt, 3)
+    group = of(mt).GraphExecGroup()
+    y = of(mt).checkpoint(lambda v: v.sin().cos(), x, use_reentrant=False).sum()
+    with group:
+        y.backward(retain_graph=True)
+        with pytest.raises(RuntimeError, match="Performing two backward calls that overlap"):
+            y.backward()
+        with pytest.raises(RuntimeError, match="cannot be nested"):
+            group.__enter__()
+    y.backward()
+
+
 def test_early_stop_and_contexts():
     def run(T):
         log = []

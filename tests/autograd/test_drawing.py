@@ -158,7 +158,8 @@ def test_what_a_function_saves(framework):
 def test_nodes_of_recorded_backward_have_their_names():
     x = mt.tensor([0.5, 2.0], requires_grad=True)
     (g,) = mt.autograd.grad(x.sin().sum(), x, create_graph=True)
-    assert titles(mt.autograd.draw(g), "operation") == [g.grad_fn.name()] == ["SinGradBackward0"]
+    assert g.grad_fn.name() == "SinBackwardBackward0"
+    assert titles(mt.autograd.draw(g), "operation") == ["SinBackwardBackward0"]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 from same import check
 
@@ -110,7 +112,81 @@ def mutated_and_backward_outside(T):
         return str(error)[:30]
 
 
+def what_hooks_get(T):
+    x, seen = leaf(T), []
+    y = x * 2
+    with T.autograd.graph.saved_tensors_hooks(lambda t: seen.append(t) or t, unchanged):
+        z = x**3 * y.sin()
+    z.sum().backward()
+    return seen[0] is x, seen[1] is y, x.grad
+
+
+def raw(T):
+    x = leaf(T)
+    y = x.exp()
+    with T.autograd.graph.saved_tensors_hooks(lambda t: 5, lambda number: y):
+        z = y.sin()
+    saved = [x.sin().grad_fn._raw_saved_self, y.grad_fn._raw_saved_result]
+    packed = z.grad_fn._raw_saved_self
+    seen = [isinstance(packed, T.autograd.SavedTensor), packed.data, packed.unpack().detach()]
+    seen += [saved[0].data is x, saved[1].data is y, saved[1].data, saved[1].unpack_hook]
+    saved[1].register_hooks(unchanged, unchanged)
+    seen.append(saved[1].unpack_hook is unchanged)
+    y.sum().backward()
+    return [*seen, saved[1].data, saved[1].unpack_hook]
+
+
+def keeping(T, *, clear):
+    class Keep(T.autograd.Function):
+        clear_saved_tensors_on_access = clear
+
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x, None)
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            (x, _) = ctx.saved_tensors
+            reference = weakref.ref(x)
+            del x
+            freed.append(reference() is None)
+            return g * 2
+
+    freed: list = []
+    return Keep, freed
+
+
+def raw_of_a_function(T):
+    x = leaf(T)
+    y = keeping(T, clear=False)[0].apply(x)
+    kept, nothing = y.grad_fn._raw_saved_tensors
+    seen = [kept.data is x, nothing.data]
+    kept.register_hooks(lambda t: t * 3, unchanged)
+    seen.append(y.grad_fn.saved_tensors[0].detach())
+    nothing.register_hooks(unchanged, unchanged)
+
+
+def cleared_on_access(T):
+    x = leaf(T)
+    Keep, freed = keeping(T, clear=True)
+    Keep.apply(x * 1).sum().backward()
+    return freed, x.grad
+
+
+def cleared_and_read_again(T):
+    y = keeping(T, clear=True)[0].apply(leaf(T))
+    assert y.grad_fn.saved_tensors[1] is None
+    return y.grad_fn.saved_tensors
+
+
 SCRIPTS = {
+    "what_hooks_get": what_hooks_get,
+    "raw": raw,
+    "raw_by_hand": lambda T: T.autograd.SavedTensor(),
+    "raw_of_a_function": raw_of_a_function,
+    "cleared_on_access": cleared_on_access,
+    "cleared_and_read_again": cleared_and_read_again,
     "mutated": mutated,
     "mutated_and_nested": mutated_and_nested,
     "mutated_and_backward_outside": mutated_and_backward_outside,

@@ -36,6 +36,8 @@ LAYERS = [
     ("ReLU", (True,), {}, None),
     ("LeakyReLU", (), {}, (3, 4)),
     ("LeakyReLU", (0.3,), {"inplace": True}, None),
+    ("Threshold", (0.2, -1.5), {}, (3, 4)),
+    ("Threshold", (0.2, -1.5), {"inplace": True}, None),
     ("Tanh", (), {}, (3, 4)),
     ("Sigmoid", (), {}, (3, 4)),
     ("GELU", (), {}, (3, 4)),
@@ -130,7 +132,15 @@ def test_outputs_and_gradients(name, args, kwargs, shape, training):
 
 
 @pytest.mark.parametrize(
-    ("name", "args"), [("ReLU", ()), ("LeakyReLU", (0.3,)), ("ELU", (0.5,)), ("SiLU", ())], ids=ids
+    ("name", "args"),
+    [
+        ("ReLU", ()),
+        ("LeakyReLU", (0.3,)),
+        ("Threshold", (0.2, -1.5)),
+        ("ELU", (0.5,)),
+        ("SiLU", ()),
+    ],
+    ids=ids,
 )
 def test_activations_in_place(name, args):
     module, reference = both(name, args, {"inplace": True})
