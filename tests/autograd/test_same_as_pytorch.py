@@ -553,7 +553,7 @@ SAME = {
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute")
+@pytest.mark.filterwarnings("ignore:The .grad attribute", "ignore:`torch.jit.script` is deprecated")
 @pytest.mark.parametrize("name", SAME)
 def test_same(name):
     check(SAME[name])
@@ -671,6 +671,7 @@ ERRORS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 @pytest.mark.parametrize("name", ERRORS)
 def test_error(name):
     check(ERRORS[name], message=True)
