@@ -110,7 +110,8 @@ def matmul_kernel(
         offs_b = offs_k[:, None] * stride_bk + offs_n[None, :] * stride_bn
         b = tl.load(b_matrix + offs_b, mask=mask_b, other=0)
         if COMPUTE_TYPE.is_floating():
-            acc = tl.dot(a, b, acc, input_precision=INPUT_PRECISION)
+            # Triton 3.6 takes the type of a float64 accumulator from nothing else.
+            acc = tl.dot(a, b, acc, input_precision=INPUT_PRECISION, out_dtype=COMPUTE_TYPE)
         else:
             a = a.to(COMPUTE_TYPE)[:, :, None]
             acc += tl.sum(a * b.to(COMPUTE_TYPE)[None, :, :], axis=1)
