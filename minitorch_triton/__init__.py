@@ -203,6 +203,7 @@ from minitorch_triton.ops.strided import as_strided  # noqa: E402
 from minitorch_triton.ops.views import (  # noqa: E402
     broadcast_to,
     chunk,
+    diagonal,
     flatten,
     movedim,
     narrow,

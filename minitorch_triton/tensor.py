@@ -24,7 +24,14 @@ from minitorch_triton.autograd.inplace import (
     replay,
 )
 from minitorch_triton.autograd.modes import enable_grad, no_grad, state
-from minitorch_triton.autograd.node import AccumulateGrad, Hooks, Node, next_sequence_nr
+from minitorch_triton.autograd.node import (
+    OWN_DTYPE,
+    AccumulateGrad,
+    GradientForm,
+    Hooks,
+    Node,
+    next_sequence_nr,
+)
 from minitorch_triton.ops import (
     comparison,
     creation,
@@ -99,6 +106,7 @@ class Tensor:
 
     _requires_grad = False
     _grad: Tensor | None = None
+    _grad_dtype: Any = OWN_DTYPE
     _grad_fn: Node | None = None
     output_nr = 0
     _accumulator: Callable | None = None
@@ -231,6 +239,12 @@ class Tensor:
             )
         self._requires_grad = bool(value)
 
+    @property
+    def volatile(self) -> bool:
+        """What ``no_grad`` has replaced; False."""
+        warnings.warn("volatile was removed (Variable.volatile is always False)", stacklevel=2)
+        return False
+
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set ``requires_grad`` of a leaf, in place."""
         if requires_grad and not self.dtype.is_floating_point:
@@ -297,16 +311,61 @@ class Tensor:
                     f"size '{list(self.shape)}'. Please ensure that the gradient and the tensor "
                     "are the same size"
                 )
-            if value.dtype != self.dtype:
+            expected = self._gradient_form.dtype
+            if expected is not None and value.dtype != expected:
                 raise RuntimeError(
-                    f"attempting to assign a gradient with dtype '{value.dtype}' to a tensor of "
-                    f"dtype '{self.dtype}'"
+                    "attempting to assign a gradient with dtype "
+                    f"'{pointwise.type_name(value.dtype).lower()}' to a tensor with grad_dtype "
+                    f"'{pointwise.type_name(expected)}'. The gradient must match the tensor's "
+                    "grad_dtype (defaults to the tensor's dtype). You can set the tensor's "
+                    "grad_dtype attribute with a specific dtype, or None to allow any dtype. Set "
+                    "grad_dtype with caution. Diverging the dtypes of a tensor and its gradient "
+                    "may break downstream systems that assume they match."
                 )
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
         self._grad = None
+
+    @property
+    def _gradient_form(self) -> Any:
+        """Shape, dtype (None: any) and device of a leaf's gradient."""
+        form = self.layout
+        if self._grad_dtype is OWN_DTYPE:
+            return form
+        return GradientForm(form.shape, self._grad_dtype, form.device)
+
+    @property
+    def grad_dtype(self) -> torch.dtype | None:
+        """The dtype that a leaf's gradient is cast to; None for no cast, the leaf's unless set.
+
+        Raises:
+            RuntimeError: the tensor is no leaf, or has a gradient of another dtype already.
+        """
+        if not self.is_leaf:
+            raise RuntimeError("grad_dtype can only be accessed on leaf tensors.")
+        return self._gradient_form.dtype
+
+    @grad_dtype.setter
+    def grad_dtype(self, value: torch.dtype | None) -> None:
+        if value is not None and not isinstance(value, torch.dtype):
+            raise RuntimeError(
+                f"grad_dtype must be a torch.dtype or None, but got {type(value).__name__}"
+            )
+        if not self.is_leaf:
+            raise RuntimeError("grad_dtype can only be set on leaf tensors.")
+        if value is not None and self._grad is not None and self._grad.dtype != value:
+            raise RuntimeError(
+                f"Cannot set grad_dtype to '{pointwise.type_name(value)}' because there is already "
+                f"a gradient with dtype '{pointwise.type_name(self._grad.dtype).lower()}'. Please "
+                "clear the gradient (.grad = None) before changing grad_dtype, or ensure the new "
+                "grad_dtype matches the existing gradient's dtype."
+            )
+        self._grad_dtype = value
+        accumulator = self._accumulator() if self._accumulator is not None else None
+        if accumulator is not None:
+            accumulator.outputs = (self._gradient_form,)
 
     def backward(
         self,
@@ -785,6 +844,12 @@ class Tensor:
 
     # New tensors like this one
 
+    def new(self, *args: Any) -> Tensor:
+        """A tensor with this dtype and device: of the given data, or uninitialised of the sizes."""
+        if len(args) == 1 and not isinstance(args[0], (int, torch.Size)):
+            return self.new_tensor(args[0])
+        return self.new_empty(*args or (0,))
+
     def new_tensor(self, data: Any, *, dtype: Any = None, requires_grad: Any = False) -> Tensor:
         """A tensor of ``data`` with this dtype and device."""
         return tensor(
@@ -978,6 +1043,7 @@ class Tensor:
     normal_ = random.normal_
     random_ = random.random_
     bernoulli_ = random.bernoulli_
+    bernoulli = random.bernoulli
 
     def pow_(self, exponent: Any) -> Tensor:
         """In-place version of :meth:`pow`."""
@@ -1042,6 +1108,7 @@ class Tensor:
     expand_as = views.expand_as
     broadcast_to = views.broadcast_to
     select = views.select
+    diagonal = views.diagonal
     narrow = views.narrow
     unbind = views.unbind
     split = views.split

@@ -282,7 +282,7 @@ def _validated(node: Node, index: int, grad: Any, expected: Any) -> Any:
             f"Function {node.name()} returned an invalid gradient at index {index} - expected "
             f"device {expected.device} but got {given.device}"
         )
-    if given.dtype != expected.dtype:
+    if given.dtype != expected.dtype and expected.dtype is not None:
         grad = grad.to(expected.dtype)
     return grad
 

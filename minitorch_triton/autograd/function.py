@@ -180,6 +180,13 @@ class FunctionCtx(Node):
         return f"<{type(self).__module__}.{self.name()} object at {hex(id(self))}>"
 
 
+OF_NODES = {
+    "_input_metadata", "_register_hook_dict", "_sequence_nr", "_set_sequence_nr", "name",
+    "next_functions", "register_hook", "register_prehook",
+}  # fmt: skip
+"""What a node has; an instance of a ``Function``, which is none, must not be asked for it."""
+
+
 class Function:
     """Subclass with static ``forward(ctx, *args)`` and ``backward(ctx, *grads)``; call ``apply``.
 
@@ -207,6 +214,21 @@ class Function:
             "Legacy autograd function with non-static forward method is deprecated. Please use "
             "new-style autograd function with static forward method."
         )
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "metadata":
+            raise RuntimeError(
+                "You attempted to access the anomaly metadata of a custom autograd function but "
+                "the underlying PyNode has already been deallocated. An instance of a Function is "
+                "no node: that is the grad_fn of what apply() returns."
+            )
+        if name in OF_NODES:
+            raise RuntimeError(
+                f"Attribute '{name}' is invalid for this instance of {type(self).__name__}. "
+                "Accessing this attribute directly on an instance of autograd.Function is a legacy "
+                "access pattern that is no longer supported."
+            )
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -286,21 +308,14 @@ class Function:
                     cls.setup_context(ctx, args, outputs)
                 else:
                     outputs = cls.forward(ctx, *args)
+            modes.state.dual_level = level
+            results = list(outputs) if isinstance(outputs, tuple) else [outputs]
+            results = _finished(ctx, args, results, level)
         finally:
             modes.state.dual_level = level
-        results = list(outputs) if isinstance(outputs, tuple) else [outputs]
-        for tensor in ctx._dirty:
-            tensor.storage.written()
-        if modes.state.grad_enabled and any(ctx.needs_input_grad):
-            results = _link(ctx, args, results)
-        else:
-            results = [
-                _own_view(ctx, args, result) if is_tensor(result) else result for result in results
-            ]
-        if level is not None:
-            _push_forward(ctx, args, results, level)
-        # What forward noted is of no more use, and would keep the outputs alive, and they the node.
-        ctx._to_save = ctx._for_forward = ctx._dirty = ctx._non_differentiable = ()
+            # What forward noted is of no more use, and would keep the outputs alive, and they the
+            # node; also where a hook for saved tensors has raised.
+            ctx._to_save = ctx._for_forward = ctx._dirty = ctx._non_differentiable = ()
         return tuple(results) if isinstance(outputs, tuple) else results[0]
 
 
@@ -313,6 +328,21 @@ class InplaceFunction(Function):
 
 def _among(tensor: Any, others: Sequence) -> bool:
     return any(tensor is other for other in others)
+
+
+def _finished(ctx: FunctionCtx, args: Sequence, results: list, level: Any) -> list:
+    """The results as the caller gets them, with their place in the graph and their tangents."""
+    for tensor in ctx._dirty:
+        tensor.storage.written()
+    if modes.state.grad_enabled and any(ctx.needs_input_grad):
+        results = _link(ctx, args, results)
+    else:
+        results = [
+            _own_view(ctx, args, result) if is_tensor(result) else result for result in results
+        ]
+    if level is not None:
+        _push_forward(ctx, args, results, level)
+    return results
 
 
 def _link(ctx: FunctionCtx, args: Sequence, results: list) -> list:

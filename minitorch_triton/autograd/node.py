@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from minitorch_triton.autograd import anomaly_mode
 from minitorch_triton.autograd.modes import state
@@ -215,6 +215,18 @@ def _all_checked(hook: Callable, present: Sequence, replaced: Any) -> tuple:
     )
 
 
+OWN_DTYPE = "that of the tensor"
+"""The ``grad_dtype`` of a leaf that nobody has set."""
+
+
+class GradientForm(NamedTuple):
+    """What a leaf's gradient must be, where its dtype (None: any) is not the leaf's."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    device: Any
+
+
 _accumulating = threading.RLock()
 """Held while a leaf's gradient grows: several threads may run backward into the same leaf."""
 
@@ -225,7 +237,7 @@ class AccumulateGrad(Node):
     __slots__ = ("variable",)
 
     def __init__(self, variable: Any):
-        super().__init__((), (variable.layout,))
+        super().__init__((), (variable._gradient_form,))
         # A leaf's gradient is accumulated as soon as it is there, which frees it early.
         self.sequence_nr = sys.maxsize
         self.variable = variable

@@ -286,8 +286,10 @@ def _check_std(std: float) -> None:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
 
 
-def bernoulli(input: Any, *, generator: Generator | None = None) -> Any:
-    """1 with the probability that each element of ``input`` says, else 0."""
+def bernoulli(input: Any, p: Any = None, *, generator: Generator | None = None) -> Any:
+    """1 with the probability that each element of ``input`` says, or with ``p``, else 0."""
+    if p is not None:
+        return bernoulli_(creation.clone(input.detach()), p, generator=generator)
     if not input.dtype.is_floating_point:
         raise NotImplementedError(
             f"\"bernoulli_tensor_cpu_p_\" not implemented for '{pointwise.type_name(input.dtype)}'"

@@ -543,6 +543,41 @@ def index_view(x: Any, index: Index) -> Any:
     )
 
 
+def _undo_diagonal(g: Any, form: Any, offset: int, dim1: int, dim2: int) -> Any:
+    return scatter_diagonal(g, form, offset, dim1, dim2)
+
+
+_Diagonal = view_node("Diagonal", _undo_diagonal)
+
+
+@_cached
+def _diagonal_form(form: Layout, offset: int, dim1: int, dim2: int) -> tuple[Layout, int]:
+    """Layout and offset (from the tensor's own) of a diagonal."""
+    shape, strides = form.shape, form.strides
+    below, right = max(-offset, 0), max(offset, 0)
+    size = max(min(shape[dim1] - below, shape[dim2] - right), 0)
+    start = below * strides[dim1] + right * strides[dim2] if size else 0
+    kept = [d for d in range(len(shape)) if d not in (dim1, dim2)]
+    return layout(
+        (*[shape[d] for d in kept], size),
+        (*[strides[d] for d in kept], strides[dim1] + strides[dim2]),
+        form.dtype,
+        form.device,
+    ), start
+
+
+def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """The elements whose indices in two dimensions differ by ``offset``, as the last dimension."""
+    ndim = len(x.layout.shape)
+    given = dim1, dim2
+    dim1, dim2 = wrap_dim(dim1, ndim), wrap_dim(dim2, ndim)
+    if dim1 == dim2:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {given[0]}, {given[1]}")
+    form, start = _diagonal_form(x.layout, offset, dim1, dim2)
+    details = (offset, dim1, dim2)
+    return make_view(x, form, x.offset + start, _Diagonal, details, (diagonal, *details))
+
+
 def select(x: Any, dim: int, index: int) -> Any:
     """The slice at ``index`` of dimension ``dim``."""
     if not x.layout.shape:
@@ -680,3 +715,21 @@ class ScatterView(dispatch.Op):
 
 
 scatter_view = ScatterView("ScatterView")
+
+
+class ScatterDiagonal(dispatch.Op):
+    """The gradient of a diagonal: zeros with g on it."""
+
+    composed = True
+
+    def forward(self, g: Any, form: Any, offset: int, dim1: int, dim2: int) -> Any:
+        y = dispatch.empty(form.shape, g.dtype, g.device)
+        creation.fill_with(y, 0)
+        creation.copy_into(diagonal(y, offset, dim1, dim2), g)
+        return y
+
+    def backward(self, needs: tuple[bool, ...], g: Any, offset: int, dim1: int, dim2: int) -> Any:
+        return diagonal(g, offset, dim1, dim2)
+
+
+scatter_diagonal = ScatterDiagonal("ScatterDiagonal")

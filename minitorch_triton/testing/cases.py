@@ -440,6 +440,7 @@ _VIEWS = [
         terms=5,
     ),
     view("select", lambda t, x: t.select(x, 1, 2), "one index of a dimension"),
+    view("diagonal", lambda t, x: t.diagonal(x, 1, 0, 2), "a diagonal of two dimensions"),
     view("narrow", lambda t, x: t.narrow(x, 2, 1, 4), "a range of a dimension"),
     view("unbind", lambda t, x: t.unbind(x, 1), "the slices along a dimension"),
     view("split", lambda t, x: t.split(x, 2, 1), "pieces of a size"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from same import check
 
@@ -843,6 +846,138 @@ def moments_at_the_edges(T):
         T.var_mean(fine, 0),
         type(T.var(leaf(T)).grad_fn).__name__,
     )
+
+
+def diagonals(T):
+    x = T.arange(24.0).view(2, 3, 4).requires_grad_()
+    (first,) = T.autograd.grad((x.diagonal(1, 1, 2) ** 3).sum(), x, create_graph=True)
+    (second,) = T.autograd.grad(first.pow(2).sum(), x)
+    y = x * 1
+    y.diagonal(-1, dim1=1, dim2=2).mul_(10)
+    y.sum().backward()
+    (expanded,) = T.autograd.grad(x[0].diagonal(), x, T.tensor(2.0).expand(3))
+    shapes = [T.zeros(3, 4).diagonal(k).shape for k in range(-4, 6)]
+    return T.diagonal(x, -1).detach(), first.detach(), second, y.detach(), x.grad, expanded, shapes
+
+
+def dtypes_of_gradients(T):
+    class InDouble(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g.double()
+
+    found = [T.arange(3).grad_dtype, leaf(T).grad_dtype]
+    for dtype in (None, T.float16, T.float32):
+        x = leaf(T)
+        y = InDouble.apply(x)  # its accumulator is there before the dtype is set
+        x.grad_dtype = dtype
+        y.sum().backward()
+        InDouble.apply(x).sum().backward()
+        found += [x.grad_dtype, x.grad]
+    x = leaf(T)
+    x.grad_dtype = None
+    x.grad = T.ones(3, dtype=T.bfloat16)
+    (x * 2).sum().backward()
+    return found, x.grad
+
+
+def news(T):
+    x = T.ones(2, dtype=T.float64)
+    made = [x.new(), x.new(2, 3), x.new(x[:1].size()), x.new([2, 3]), x.new((2, 3))]
+    return [(y.shape, y.dtype) for y in made], made[-1]
+
+
+@pytest.mark.filterwarnings("ignore:volatile")
+@pytest.mark.parametrize(
+    "function",
+    [
+        diagonals,
+        dtypes_of_gradients,
+        lambda T: T.zeros(5, dtype=T.float64).bernoulli(1.0),
+        lambda T: T.bernoulli(T.arange(3), 0),
+        lambda T: leaf(T).volatile,
+        news,
+    ],
+)
+def test_same_methods(function):
+    check(function)
+
+
+def gradient_of_another_dtype(T):
+    x = leaf(T)
+    x.grad_dtype = T.float64
+    x.grad = T.ones(3)
+
+
+def dtype_beside_another_gradient(T):
+    x = leaf(T)
+    x.grad = T.ones(3)
+    x.grad_dtype = T.float64
+
+
+def dtype_that_is_none(T):
+    leaf(T).grad_dtype = 3
+
+
+def dtype_of_a_result(T):
+    (leaf(T) * 2).grad_dtype = None
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+@pytest.mark.parametrize(
+    "function",
+    [
+        gradient_of_another_dtype,
+        dtype_beside_another_gradient,
+        dtype_that_is_none,
+        dtype_of_a_result,
+        lambda T: (leaf(T) * 2).grad_dtype,
+        lambda T: T.zeros(3, 4).diagonal(0, 1, -1),
+        lambda T: T.zeros(3, 4).diagonal(0, 1, 2),
+    ],
+)
+def test_error_of_methods(function):
+    check(function, message=True)
+
+
+def test_nothing_stays_of_a_function_that_a_hook_has_stopped():
+    kept = []
+
+    class Keep(mt.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x.clone()
+            ctx.save_for_backward(y)
+            kept.append(weakref.ref(y))
+            return y
+
+        @staticmethod
+        def backward(ctx, g):
+            return ctx.saved_tensors[0] * g
+
+    gc.disable()
+    try:
+        y = mt.utils.checkpoint.checkpoint(Keep.apply, leaf(mt), use_reentrant=False)
+        y.sum().backward()
+        del y
+        assert [reference() for reference in kept] == [None, None]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated")
+def test_an_instance_of_a_function_is_no_node():
+    function = make_function(mt)()
+    for name in ("name", "next_functions", "register_hook", "_sequence_nr", "_input_metadata"):
+        with pytest.raises(RuntimeError, match=f"Attribute '{name}' is invalid"):
+            getattr(function, name)
+    with pytest.raises(RuntimeError, match="underlying PyNode"):
+        _ = function.metadata
+    assert not hasattr(function, "something_else")
 
 
 def test_mean_beside_a_variance_is_the_mean():
