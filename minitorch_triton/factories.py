@@ -133,15 +133,23 @@ def empty_strided(
     return creation.with_grad(memory.as_strided(shape, strides).detach(), requires_grad)
 
 
-def _typed(dtype: torch.dtype, name: str) -> Any:
-    def make(*args: Any) -> Tensor:
-        if len(args) == 1 and not isinstance(args[0], int):
-            return tensor(args[0], dtype=dtype)
-        return empty(*args, dtype=dtype)
+class _TensorType(type):
+    """The type of the tensors of a dtype on the CPU; calling it makes one."""
 
-    make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"A {dtype} tensor of the given data, or uninitialised of the given sizes."
-    return make
+    dtype: torch.dtype
+
+    def __call__(cls, *args: Any) -> Tensor:
+        if len(args) == 1 and not isinstance(args[0], (int, torch.Size)):
+            return tensor(args[0], dtype=cls.dtype)
+        return empty(*args or (0,), dtype=cls.dtype)
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, Tensor) and instance.dtype == cls.dtype and not instance.is_cuda
+
+
+def _typed(dtype: torch.dtype, name: str) -> Any:
+    doc = f"A {dtype} tensor of the given data, or uninitialised of the given sizes."
+    return _TensorType(name, (), {"dtype": dtype, "__doc__": doc, "__module__": __name__})
 
 
 FloatTensor = _typed(torch.float32, "FloatTensor")

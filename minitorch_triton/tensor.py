@@ -203,10 +203,16 @@ class Tensor:
         """Whether the dtype is a floating-point one."""
         return self.layout.dtype.is_floating_point
 
-    def type(self, dtype: torch.dtype | None = None) -> Any:
-        """The type's name (``torch.FloatTensor``), or the tensor in another dtype."""
+    def type(self, dtype: Any = None) -> Any:
+        """The type's name (``torch.FloatTensor``), or the tensor in another dtype.
+
+        Args:
+            dtype: a dtype, a type like ``FloatTensor``, or the name of one.
+        """
+        if isinstance(dtype, str):
+            return self.to(*_dtype_and_device(dtype))
         if dtype is not None:
-            return self.to(dtype)
+            return self.to(getattr(dtype, "dtype", dtype))
         prefix = "torch.cuda." if self.is_cuda else "torch."
         return f"{prefix}{pointwise.type_name(self.dtype)}Tensor"
 
@@ -637,7 +643,7 @@ class Tensor:
         """A NumPy array that shares this memory; the tensor must be on the CPU."""
         if force:
             return self.detach().cpu().torch().numpy()
-        if self.requires_grad:
+        if self.requires_grad and state.grad_enabled:
             raise RuntimeError(
                 "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
                 "instead."
@@ -1173,6 +1179,16 @@ class Tensor:
     norm = reductions.norm
     logsumexp = reductions.logsumexp
     sum_to_size = reductions.sum_to_size
+
+
+def _dtype_and_device(type_name: str) -> tuple[torch.dtype, str]:
+    """What the name of a type, such as ``torch.cuda.FloatTensor``, says."""
+    place, _, name = type_name.rpartition(".")
+    devices = {"torch": "cpu", "torch.cuda": "cuda"}
+    for dtype in creation.TRITON_DTYPE:
+        if place in devices and name == f"{pointwise.type_name(dtype)}Tensor":
+            return dtype, devices[place]
+    raise ValueError(f"invalid type: '{type_name}'")
 
 
 def _representation(x: Tensor) -> str:

@@ -891,6 +891,12 @@ def news(T):
     return [(y.shape, y.dtype) for y in made], made[-1]
 
 
+def numbers_of_a_leaf(T):
+    x = leaf(T)
+    with T.no_grad():
+        return x.numpy() * 2
+
+
 @pytest.mark.filterwarnings("ignore:volatile")
 @pytest.mark.parametrize(
     "function",
@@ -901,6 +907,7 @@ def news(T):
         lambda T: T.bernoulli(T.arange(3), 0),
         lambda T: leaf(T).volatile,
         news,
+        numbers_of_a_leaf,
     ],
 )
 def test_same_methods(function):

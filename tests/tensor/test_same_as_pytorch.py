@@ -42,6 +42,9 @@ VALUES = {
     "ones_like": lambda T: T.ones_like(T.zeros(2, 2), dtype=T.int64),
     "full_like": lambda T: T.full_like(T.zeros(2, 2), 3),
     "FloatTensor": lambda T: T.FloatTensor([1, 2]),
+    "types": lambda T: [isinstance(T.ones(2), kind) for kind in (T.FloatTensor, T.DoubleTensor)],
+    "types of types": lambda T: (T.LongTensor().dtype, T.LongTensor.dtype, T.IntTensor().shape),
+    "to a type": lambda T: (T.ones(2).type(T.DoubleTensor), T.ones(2).type("torch.IntTensor")),
     "LongTensor": lambda T: T.LongTensor([1, 2]),
     "new_zeros": lambda T: T.tensor([1, 2]).new_zeros(2, 2),
     "new_ones": lambda T: T.tensor([1.0]).new_ones((3,)),
@@ -274,6 +277,7 @@ def test_assignment_by_mask_and_integers():
 
 
 ERRORS = {
+    "to no type": (lambda T: T.ones(2).type("torch.FooTensor"), True),
     "bitwise float": (lambda T: T.ones(2) & T.ones(2), False),
     "movedim count": (lambda T: T.zeros(2, 3).movedim((0, 1), (1,)), True),
     "movedim twice": (lambda T: T.zeros(2, 3).movedim((0, 0), (1, 0)), True),
