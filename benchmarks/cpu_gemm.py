@@ -45,8 +45,8 @@ def prepared(a, b):
     kernels.matmul(result, a, b)
     ((kernel, grid, arguments),) = launch.recording.launches
     launch.recording.launches = None
-    values = launch.raw(arguments)
-    return lambda: launch.start(kernel, grid, values)
+    block = kernel.pack(*grid, *launch.raw(arguments))
+    return lambda: kernel.start(block)
 
 
 def main():

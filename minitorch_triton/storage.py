@@ -56,12 +56,14 @@ class Pool:
 pool = Pool()
 
 
+_new = object.__new__
+
+
 class Storage:
     """Bytes on a device, with a version that counts the writes.
 
     Args:
         buffer: the torch tensor that holds the memory.
-        device: where it lies.
         owner: the storage whose memory this one borrows (``Tensor.data``), or None.
         foreign: whether torch tensors outside this package see the memory; writes then count in
             PyTorch's own version counter, so that a write by either framework is seen by both.
@@ -78,7 +80,6 @@ class Storage:
         "address",
         "bin",
         "buffer",
-        "device",
         "foreign",
         "own_version",
         "owner"
@@ -87,43 +88,44 @@ class Storage:
     def __init__(
         self,
         buffer: torch.Tensor,
-        device: torch.device,
         owner: Storage | None = None,
         foreign: bool = False,
     ):
         self.buffer = buffer
-        self.device = device
         self.owner = owner
         self.foreign = foreign
         self.bin: Bin | None = None
         self.address = buffer.data_ptr()
         self.own_version: int | None = 0
 
-    @classmethod
-    def allocate(cls, nbytes: int, device: torch.device) -> Storage:
+    @staticmethod
+    def allocate(nbytes: int, device: torch.device) -> Storage:
         """Uninitialised memory from the pool."""
-        return cls.take(pool.bin(nbytes, device))
+        return Storage.take(pool.bin(nbytes, device))
 
-    @classmethod
-    def take(cls, free: Bin) -> Storage:
+    @staticmethod
+    def take(free: Bin) -> Storage:
         """Uninitialised memory from a bin of the pool."""
-        storage = cls.__new__(cls)
-        if free:
+        storage = _new(Storage)  # every operation comes here, and __init__ would double its cost
+        try:
             storage.buffer, storage.address = free.pop()
             pool.held -= free.size
-        else:
+        except IndexError:
             storage.buffer = torch.empty(free.size, dtype=torch.uint8, device=free.device)
             storage.address = storage.buffer.data_ptr()
-        storage.device = free.device
+        storage.bin = free
         storage.owner = None
         storage.foreign = False
-        storage.bin = free
         storage.own_version = 0
         return storage
 
+    @property
+    def device(self) -> torch.device:
+        return self.buffer.device
+
     def alias(self) -> Storage:
         """The same memory under another identity and with a version of its own."""
-        return Storage(self.buffer, self.device, self.owner or self, self.foreign)
+        return Storage(self.buffer, self.owner or self, self.foreign)
 
     def share(self) -> torch.Tensor:
         """The buffer as a torch tensor, for use outside this package."""

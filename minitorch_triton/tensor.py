@@ -61,10 +61,28 @@ def _reflected(op: Callable) -> Callable:
 
 
 def _operator(op: Callable) -> Callable:
+    run = op.run if isinstance(op, pointwise.Elementwise) else None
+
     def method(self: Tensor, other: Any) -> Any:
+        if run is not None and isinstance(other, Tensor):
+            return run((self, other))  # what op(self, other) comes to
         other = _operand(other)
         return NotImplemented if other is None else op(self, other)
 
+    return method
+
+
+def _method(op: pointwise.Elementwise) -> Callable:
+    """The op as a plain function, which is the kind of method that Python calls fastest."""
+    run, unary = op.run, len(op.parameters) == 1
+
+    def method(self: Tensor, *operands: Any, **named: Any) -> Any:
+        if unary and not operands and not named and isinstance(self, Tensor):
+            return run((self,))  # what op(self) comes to
+        return op(self, *operands, **named)
+
+    method.__name__ = op.name.lower()
+    method.__doc__ = op.__doc__
     return method
 
 
@@ -95,6 +113,17 @@ def _operand(value: Any) -> Any:
     return from_numpy(value) if isinstance(value, np.ndarray) else None
 
 
+def settle_attributes(cls: type[Tensor]) -> None:
+    """Make room for every attribute in the instances of a class.
+
+    Python keeps the attributes of an object in place, which is fast, if their names came up in the
+    first few objects of the class, and otherwise in a dictionary.
+    """
+    first = object.__new__(cls)
+    for name in Tensor.__annotations__:
+        setattr(first, name, None)
+
+
 class Tensor:
     """An n-dimensional array that can be part of a graph; made by ``tensor``, ``zeros``, ...
 
@@ -104,20 +133,25 @@ class Tensor:
         output_nr: which output of ``grad_fn`` it is.
     """
 
-    _requires_grad = False
+    storage: Storage
+    layout: Layout
+    offset: int
+    address: int
+    # Defaults. What every operation reads is set in each tensor: reading a default takes longer.
+    _requires_grad: bool = False
     _grad: Tensor | None = None
     _grad_dtype: Any = OWN_DTYPE
     _grad_fn: Node | None = None
-    output_nr = 0
+    output_nr: int = 0
     _accumulator: Callable | None = None
     _view: tuple[Tensor, tuple] | None = None
-    _view_version = 0
+    _view_version: int | None = 0
     _turned: tuple[tuple, tuple] = ((), ())
     """For a base that became a view of itself: the steps to what it is now, and those back."""
     _unrewritable: str | None = None
     _leaf_hooks: Hooks | None = None
     _post_accumulate_hooks: Mapping[int, Callable] = MappingProxyType({})
-    _retains_grad = False
+    _retains_grad: bool = False
     _tangent: Tensor | None = None
     _detached_at = -1
     """By count of nodes, when :meth:`detach_` took the tensor out of the graph."""
@@ -128,6 +162,13 @@ class Tensor:
         self.layout = form
         self.offset = offset
         self.address = storage.address + offset * form.dtype.itemsize
+        self._requires_grad = False
+        self._grad_fn = None
+        self._view = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        settle_attributes(cls)
 
     # Layout
 
@@ -244,6 +285,10 @@ class Tensor:
                 "allowed."
             )
         self._requires_grad = bool(value)
+
+    @requires_grad.deleter
+    def requires_grad(self) -> None:
+        raise RuntimeError("requires_grad of a tensor cannot be deleted")
 
     @property
     def volatile(self) -> bool:
@@ -395,7 +440,8 @@ class Tensor:
             return None
         accumulator = self._accumulator() if self._accumulator is not None else None
         if accumulator is None:
-            accumulator = AccumulateGrad(self)
+            own = self._grad_dtype is OWN_DTYPE
+            accumulator = AccumulateGrad(self, self.layout if own else self._gradient_form)
             if self._leaf_hooks:
                 accumulator.own_hooks().tensor[0] = self._leaf_hooks
             self._accumulator = weakref.ref(accumulator)
@@ -405,7 +451,8 @@ class Tensor:
         """Become an output of ``node``."""
         self._grad_fn = node
         self.output_nr = output_nr
-        self._view_version = self.storage.version
+        if self._view is not None:
+            self._view_version = self.storage.version
 
     def rebase_inplace(self, node: Node, place: int = 0) -> None:
         """Become the output of an in-place operation; a view's base changes with it.
@@ -492,7 +539,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same memory outside the graph."""
-        return Tensor(self.storage, self.layout, self.offset)
+        return dispatch.bare(self.storage, self.layout, self.offset, self.address)
 
     def detach_(self) -> Tensor:
         """Leave the graph: become a leaf that requires no gradient."""
@@ -527,6 +574,10 @@ class Tensor:
             )
         self._take_memory_of(value)
 
+    @data.deleter
+    def data(self) -> None:
+        raise RuntimeError("data of a tensor cannot be deleted")
+
     def set_(self, source: Tensor) -> Tensor:
         """Take over the memory, shape and strides of another tensor of this dtype, in place."""
         if source.dtype != self.dtype:
@@ -550,11 +601,6 @@ class Tensor:
         self.offset, self.address = other.offset, other.address
         self.storage.set_version(version)
         self._accumulator = None
-
-    def __delattr__(self, name: str) -> None:
-        if name in ("data", "requires_grad", "_grad_fn", "_backward_hooks"):
-            raise RuntimeError(f"{name} of a tensor cannot be deleted")
-        super().__delattr__(name)
 
     def register_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(grad)`` when the gradient is computed; it may return another one."""
@@ -625,7 +671,7 @@ class Tensor:
         whole = flat.untyped_storage().nbytes() // tensor.dtype.itemsize
         flat = flat.as_strided((whole,), (1,), 0)
         form = layout(tuple(tensor.shape), tensor.stride(), tensor.dtype, device)
-        return Tensor(Storage(flat, device, foreign=shared), form, int(tensor.storage_offset()))
+        return Tensor(Storage(flat, foreign=shared), form, int(tensor.storage_offset()))
 
     def _as_torch(self) -> torch.Tensor:
         """A torch tensor on this memory for a moment's use inside the package."""
@@ -1318,6 +1364,10 @@ def is_floating_point(input: Tensor) -> bool:
     return input.is_floating_point()
 
 
+for _name, _op in list(vars(Tensor).items()):
+    if isinstance(_op, pointwise.Elementwise):
+        setattr(Tensor, _name, _method(_op))
+settle_attributes(Tensor)
 dispatch.Tensor = Tensor  # type: ignore[misc]
 
 __all__ = [

@@ -50,6 +50,31 @@ def test_calls_of_an_operation_that_is_replayed(name):
     assert python_calls(case.call, mt, *inputs) - 1 <= CALLS_OF_AN_OP
 
 
+CALLS_OF_AN_ELEMENTWISE_OP = 9
+
+
+def test_an_elementwise_operation_without_a_graph_makes_few_calls():
+    x, y = mt.ones(5, 7), mt.ones(5, 7)
+    for op in (lambda: x + y, x.exp, lambda: mt.exp(x)):
+        op()
+        # One of the calls may be the lambda, and one frees the result's memory.
+        assert python_calls(op) <= CALLS_OF_AN_ELEMENTWISE_OP
+
+
+def test_attributes_are_kept_where_python_is_fast():
+    """Not in a dictionary, and without a method of ours at each access."""
+    made = [mt.ones(2) for _ in range(40)]
+    leaf = mt.ones(2, requires_grad=True)
+    parameter = nn.Parameter(made.pop())
+    (leaf * parameter).sum().backward()
+    for x in (leaf, parameter, leaf.exp(), leaf.view(2, 1)):
+        assert not any(isinstance(part, dict) for part in gc.get_referents(x))
+        assert type(x).__setattr__ is object.__setattr__
+        assert type(x).__delattr__ is object.__delattr__
+    assert type(leaf.exp().grad_fn).__getattribute__ is object.__getattribute__
+    assert not hasattr(type(leaf.exp().grad_fn), "__getattr__")
+
+
 def test_calls_of_a_backward_grow_by_no_more_than_an_operation_each():
     x = mt.ones(5, 7, requires_grad=True)
 

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import minitorch_triton as mt
 from minitorch_triton import nn, optim
+from minitorch_triton.cpu.launch import PreparedKernel
 from minitorch_triton.kernels import launch
 from minitorch_triton.storage import Storage
 from minitorch_triton.testing import CASES, Case
@@ -106,7 +107,8 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         return storage
 
     monkeypatch.setattr(Storage, "take", staticmethod(poisoned))
-    monkeypatch.setattr(launch, "start", lambda prepared, grid, values: None)
+    for kind in (PreparedKernel, launch._InterpretedKernel):
+        monkeypatch.setattr(kind, "start", lambda prepared, block: None)
 
 
 def is_poison(x: mt.Tensor) -> bool:

@@ -11,7 +11,8 @@ import itertools
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from minitorch_triton.autograd import anomaly_mode
@@ -85,20 +86,8 @@ class Node:
         """Free what was saved for backward."""
 
     def saved_values(self) -> dict[Any, Any]:
-        """What was saved for backward, by PyTorch's names; read as ``_saved_NAME``."""
+        """What was saved for backward, by PyTorch's names; see :func:`saved_attributes`."""
         return {}
-
-    def __getattr__(self, name: str) -> Any:
-        raw = name.startswith("_raw_saved_")
-        if raw or name.startswith("_saved_"):
-            values = self.saved_values()
-            key = name.removeprefix("_raw_saved_" if raw else "_saved_")
-            if key in values:
-                if raw:
-                    return RawSavedTensor.of(self, key)
-                value = values[key]
-                return value.unpack(self) if isinstance(value, SavedTensor) else value
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def name(self) -> str:
         return type(self).__name__
@@ -236,8 +225,9 @@ class AccumulateGrad(Node):
 
     __slots__ = ("variable",)
 
-    def __init__(self, variable: Any):
-        super().__init__((), (variable._gradient_form,))
+    def __init__(self, variable: Any, form: Any):
+        """``form``: shape, dtype and device of the gradient."""
+        super().__init__((), (form,))
         # A leaf's gradient is accumulated as soon as it is there, which frees it early.
         self.sequence_nr = sys.maxsize
         self.variable = variable
@@ -400,6 +390,33 @@ def _hint() -> str:
         "enable anomaly detection to find the operation that failed to compute its gradient, with "
         "torch.autograd.set_detect_anomaly(True, check_nan=False)."
     )
+
+
+def saved_attributes(names: Iterable[str]) -> dict[str, property]:
+    """``_saved_NAME`` and ``_raw_saved_NAME`` for a class of nodes that may save these values.
+
+    Properties, because a ``__getattr__`` would slow down every attribute of the nodes.
+    """
+
+    def value_of(node: Node, name: str) -> Any:
+        values = node.saved_values()
+        if name not in values:
+            raise AttributeError(f"'{node.name()}' object has no attribute '_saved_{name}'")
+        return values[name]
+
+    def saved(node: Node, name: str) -> Any:
+        value = value_of(node, name)
+        return value.unpack(node) if isinstance(value, SavedTensor) else value
+
+    def raw(node: Node, name: str) -> RawSavedTensor:
+        value_of(node, name)
+        return RawSavedTensor.of(node, name)
+
+    attributes = {}
+    for name in names:
+        attributes[f"_saved_{name}"] = property(partial(saved, name=name))
+        attributes[f"_raw_saved_{name}"] = property(partial(raw, name=name))
+    return attributes
 
 
 class RawSavedTensor:

@@ -151,12 +151,10 @@ class Library:
         self.name = name
         self.handle = ctypes.CDLL(path)
         self.handle.mt_attach(ctypes.byref(runtime()))
-        self.call = self.handle.mt_call
-        self.call.argtypes = (ctypes.c_char_p,)
-        self.call.restype = ctypes.c_int
+        self.call = self.handle.mt_call  # ctypes passes bytes as they are, and expects an int
         self.address = ctypes.cast(self.handle.mt_entry, ctypes.c_void_p).value
 
-    def error(self, status: int, grid: tuple[int, int, int]) -> BaseException:
+    def error(self, status: int, grid: Sequence[int]) -> BaseException:
         """The exception for a status other than 0 of a launch with this grid."""
         if status == BAD_GRID and (wrong := grid_error(grid)) is not None:
             return wrong
@@ -179,12 +177,12 @@ def packer(types: Sequence[str]) -> Callable[..., bytes]:
 class PreparedKernel:
     """A compiled kernel bound to its argument types, to be launched with raw numbers."""
 
-    __slots__ = ("_call", "_library", "_pack", "compiled", "types")
+    __slots__ = ("_call", "_library", "compiled", "pack", "types")
 
     def __init__(self, library: Library, types: Sequence[str], compiled: Any):
         self._library = library
         self._call = library.call
-        self._pack = packer(types)
+        self.pack = packer(types)
         self.types = tuple(types)
         self.compiled = compiled
 
@@ -202,5 +200,9 @@ class PreparedKernel:
             ValueError: a size of the grid is negative.
             KernelError: a `tl.device_assert` failed.
         """
-        if status := self._call(self._pack(*grid, *values)):
-            raise self._library.error(status, grid)
+        self.start(self.pack(*grid, *values))
+
+    def start(self, block: bytes) -> None:
+        """:meth:`launch` with what ``pack(*grid, *values)`` has made of the numbers."""
+        if status := self._call(block):
+            raise self._library.error(status, struct.unpack_from(GRID_FORMAT, block))

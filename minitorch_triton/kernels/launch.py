@@ -2,9 +2,11 @@
 
 Launchers call :func:`launch` with buffers: anything that has ``shape``, ``stride()``, ``dtype``,
 ``device`` and ``data_ptr()``. Behind it a kernel is *prepared* once for each combination of
-argument types and constants, and started many times through :func:`start`. While a
-:class:`Recording` is open, every launch is noted, so that an op can be replayed later with other
-pointers and without running its launcher again (see ``ops/dispatch.py``).
+argument types and constants, and started many times: ``prepared.start(prepared.pack(x, y, z,
+*numbers))`` takes three numbers of programs and the run-time arguments that are not None, as
+numbers (in the interpreter buffers). While a :class:`Recording` is open, every launch is noted, so
+that an op can be replayed later with other pointers and without running its launcher again (see
+``ops/dispatch.py``).
 """
 
 from __future__ import annotations
@@ -60,11 +62,14 @@ class _GPUKernel:
         names = [parameter.name for parameter in kernel.params]
         self._constants = [constexprs[name] for name in names[len(args) :]]
 
-    def launch(self, grid: tuple[int, ...], values: Sequence) -> None:
-        values = list(values)
+    def pack(self, *slots: Any) -> tuple:
+        return slots
+
+    def start(self, slots: tuple) -> None:
+        values = list(slots[3:])
         for position in self._absent:
             values.insert(position, None)
-        self._compiled[grid](*values, *self._constants)
+        self._compiled[slots[:3]](*values, *self._constants)
 
 
 class _InterpretedKernel:
@@ -76,12 +81,15 @@ class _InterpretedKernel:
         absent = {name: None for name, arg in zip(names, args, strict=False) if arg is None}
         self._kernel, self._constexprs = kernel, {**absent, **constexprs}
 
-    def launch(self, grid: tuple[int, ...], values: Sequence) -> None:
+    def pack(self, *slots: Any) -> tuple:
+        return slots
+
+    def start(self, slots: tuple) -> None:
         named = {
             name: value.torch() if hasattr(value, "torch") else value
-            for name, value in zip(self._names, values, strict=True)
+            for name, value in zip(self._names, slots[3:], strict=True)
         }
-        self._kernel[grid](**named, **self._constexprs)
+        self._kernel[slots[:3]](**named, **self._constexprs)
 
 
 _prepared: dict[tuple, Any] = {}
@@ -118,16 +126,6 @@ def variants() -> int:
     return len(_prepared)
 
 
-def start(prepared: Any, grid: tuple[int, ...], values: Sequence) -> None:
-    """Start a prepared kernel; every launch of the framework passes through here.
-
-    Args:
-        grid: three numbers of programs.
-        values: the run-time arguments that are not None, as numbers (in the interpreter buffers).
-    """
-    prepared.launch(grid, values)
-
-
 def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **constexprs: Any) -> None:
     """Launch a kernel on buffers and numbers; the constants go by keyword.
 
@@ -145,7 +143,7 @@ def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **constexprs: Any) ->
     present = [arg for arg in args if arg is not None]
     if recording.launches is not None:
         recording.launches.append((prepared, grid, present))
-    start(prepared, grid, present if INTERPRETED else raw(present))
+    prepared.start(prepared.pack(*grid, *(present if INTERPRETED else raw(present))))
 
 
 def raw(args: Sequence) -> list:

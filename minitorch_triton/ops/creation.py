@@ -87,7 +87,7 @@ _planned_full = Planned(_full)
 
 def full_as(form: Layout, value: float) -> Any:
     """A tensor of a dense layout with every element the same."""
-    return _planned_full((form, Number(value)))[0]
+    return _planned_full.call((form, Number(value)))[0]
 
 
 def filled(form: Layout, value: float) -> Any:
@@ -343,7 +343,7 @@ def arange(
     else:
         n = math.ceil((end - start) / step)
     form = layout((n,), None, check_dtype(dtype), resolve_device(device))
-    y = _planned_arange((form, Number(start), Number(step)))[0]
+    y = _planned_arange.call((form, Number(start), Number(step)))[0]
     return with_grad(y, requires_grad)
 
 
@@ -372,7 +372,7 @@ def linspace(
     form = layout((steps,), None, dtype, resolve_device(device))
     step = (end - start) / (steps - 1) if steps > 1 else 0.0
     numbers = [Number(float(number)) for number in (start, start if steps == 1 else end, step)]
-    y = _planned_linspace((form, *numbers))[0]
+    y = _planned_linspace.call((form, *numbers))[0]
     return with_grad(y, requires_grad)
 
 
@@ -395,7 +395,8 @@ def eye(
 ) -> Any:
     """An n x m matrix with ones on the diagonal."""
     dtype = check_dtype(dtype or torch.get_default_dtype())
-    y = _planned_eye((layout((n, n if m is None else m), None, dtype, resolve_device(device)),))[0]
+    form = layout((n, n if m is None else m), None, dtype, resolve_device(device))
+    y = _planned_eye.call((form,))[0]
     return with_grad(y, requires_grad)
 
 

@@ -330,9 +330,9 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """
     x = input.detach() if input.ndim else input.detach().unsqueeze(0)
     x = creation.contiguous(x)
-    counts = _planned_counts((x,))[0]
+    counts = _planned_counts.call((x,))[0]
     total = sum(counts.tolist())
-    found = _planned_coordinates((x, counts, total))[0]
+    found = _planned_coordinates.call((x, counts, total))[0]
     if as_tuple:
         return tuple(found.unbind(0))
     return found.t() if input.ndim else found.t()[:, :0]
@@ -412,7 +412,7 @@ def _one_index(x: Any, indices: list) -> tuple[Any, Any, int]:
         if size == 0 and picked[place].layout.numel:
             raise IndexError(f"index is out of bounds for dimension {place} with size 0")
     status = status_of(x.device)
-    index = _planned_ravel((status.buffer, sizes, *picked))[0]
+    index = _planned_ravel.call((status.buffer, sizes, *picked))[0]
     reported = status.take()
     if reported is not None:
         # PyTorch, too, counts the dimensions that are indexed by tensors.

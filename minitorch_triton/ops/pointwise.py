@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -264,23 +264,15 @@ class Elementwise(Op):
         return saves
 
     def __call__(self, *operands: Any, **named: Any) -> Any:
-        if len(operands) != len(self.parameters) or named:
+        if named or len(operands) != len(self.parameters):
             out = named.pop("out", None)
             operands = self._complete(operands, named)
             if out is not None:
                 return write_out(self.name.lower(), out, operands, lambda: self(*operands))
-        args = _wrap(operands)
-        results = self.plan_forward(args)
-        if state.grad_enabled:
-            for arg in args if self.linked else ():
-                if isinstance(arg, dispatch.Tensor) and arg.requires_grad:
-                    self.link(args, results)
-                    break
-        elif state.inference:
-            dispatch.mark_uncounted(results)
-        if state.dual_level is not None and self.linked:
-            self.propagate(args, results)
-        return results[0]
+        for operand in operands:
+            if not isinstance(operand, dispatch.Tensor):
+                return self.run(_wrap(operands))
+        return self.run(operands)
 
     def _complete(self, operands: tuple, named: dict[str, Any]) -> tuple:
         """The operands in order, from positions, keywords and defaults."""
@@ -456,7 +448,7 @@ def overlap(x: Any, other: Any) -> bool:
     return True
 
 
-def write_inplace(op: Op, plan: Callable, x: Any, args: Sequence[Any]) -> Any:
+def write_inplace(op: Op, plan: Planned, x: Any, args: Sequence[Any]) -> Any:
     """Run an in-place op: check that x may be written, write, count it, rewrite the history."""
     form = x.layout
     # Integers and bools have no gradient, whatever is written to them.
@@ -490,7 +482,7 @@ def write_inplace(op: Op, plan: Callable, x: Any, args: Sequence[Any]) -> Any:
             original = x.clone()  # in the graph, for higher derivatives
     if state.before_write is not None:
         state.before_write(x)
-    plan(args)
+    plan.call(args)
     x.storage.written()
     if requires_grad:
         op.link(args, [x], version, original)

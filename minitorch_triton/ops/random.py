@@ -154,7 +154,7 @@ def _drawn(
     requires_grad: bool,
     *parameters: float,
 ) -> Any:
-    y = planned((form, _state(generator, form.device), *parameters))[0]
+    y = planned.call((form, _state(generator, form.device), *parameters))[0]
     return creation.with_grad(y, requires_grad)
 
 
@@ -296,7 +296,7 @@ def bernoulli(input: Any, p: Any = None, *, generator: Generator | None = None) 
         )
     if input.device.type == "cpu" and not pointwise.logical_and(input >= 0, input <= 1).all():
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
-    drawn = _planned_bernoulli((input, _state(generator, input.device)))[0]
+    drawn = _planned_bernoulli.call((input, _state(generator, input.device)))[0]
     return creation.with_grad(drawn, False)
 
 

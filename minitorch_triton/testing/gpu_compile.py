@@ -98,6 +98,14 @@ def _short(value: Any) -> str:
     return value.fn.__name__ if hasattr(value, "fn") else str(value)
 
 
+class _Noted:
+    """A prepared kernel that does nothing."""
+
+    def pack(self, *slots: Any) -> None: ...
+
+    def start(self, block: None) -> None: ...
+
+
 class Recorder:
     """Notes what would be launched on a GPU, and launches nothing.
 
@@ -107,7 +115,7 @@ class Recorder:
     def __init__(self) -> None:
         self.variants: dict[Variant, None] = {}
 
-    def prepare(self, kernel: Any, args: Sequence, constants: dict[str, Any]) -> None:
+    def prepare(self, kernel: Any, args: Sequence, constants: dict[str, Any]) -> _Noted:
         types: list = []
         for parameter, arg in zip(kernel.params, args, strict=False):
             if arg is None:
@@ -117,11 +125,11 @@ class Recorder:
             else:
                 types.append(parameter.annotation_type)
         self.variants[Variant(kernel, tuple(types), tuple(constants.items()))] = None
+        return _Noted()
 
     def install(self) -> None:
         """From here on launches are noted, with a GPU's block sizes."""
         launch._prepare = self.prepare  # type: ignore[assignment]
-        launch.start = lambda prepared, grid, values: None
         for module in kernel_modules():
             if hasattr(module, "is_cpu"):
                 module.is_cpu = lambda buffer: False

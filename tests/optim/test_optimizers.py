@@ -8,7 +8,7 @@ import torch
 
 import minitorch_triton as mt
 from minitorch_triton import nn, optim
-from minitorch_triton.kernels import launch as launching
+from minitorch_triton.cpu.launch import PreparedKernel
 
 SHAPES = [(3,), (7, 5), (), (4097,), (1,), (0,)]
 STEPS = 20
@@ -139,8 +139,8 @@ def test_one_launch_for_all_parameters(monkeypatch):
     pair = Pair("SGD", lr=0.1, momentum=0.9)
     pair.step()
     started = []
-    start = launching.start
-    monkeypatch.setattr(launching, "start", lambda *args: (started.append(args), start(*args)))
+    start = PreparedKernel.start
+    monkeypatch.setattr(PreparedKernel, "start", lambda *args: (started.append(args), start(*args)))
     for _ in range(3):
         pair.give_gradients()
         started.clear()
@@ -169,7 +169,7 @@ def test_without_kernels_nothing_changes(monkeypatch):
         pair = Pair(name, lr=0.1)
         pair.give_gradients()
         before = [p.detach().clone() for p in pair.ours]
-        monkeypatch.setattr(launching, "start", lambda *args: None)
+        monkeypatch.setattr(PreparedKernel, "start", lambda *args: None)
         pair.optimizer.step()
         monkeypatch.undo()
         for p, q in zip(pair.ours, before, strict=True):
