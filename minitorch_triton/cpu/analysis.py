@@ -192,16 +192,15 @@ def _collect(block: Block, inside: set[Value], used: dict[Value, None]) -> None:
 def advance(loop: Op, number: int) -> Value | None:
     """The scalar that a loop adds to its carried block ``number`` each time; None if it does not.
 
-    The initial block must be cheap to compute again, as an index or a pointer is.
+    Such a block is its initial value plus one number, whatever the initial value is.
     """
     argument = loop.body.arguments[number + 1]
-    initial = loop.operands[number + 3]
     step = loop.body.terminator.operands[number].op
     if not isinstance(argument.type, Tensor) or argument.element.is_float:
         return None
     if step is None or step.name not in ("tt.addptr", "arith.addi") or step not in loop.body.ops:
         return None
-    if step.operands[0] is not argument or not is_index_block(initial):
+    if step.operands[0] is not argument:
         return None
     return uniform(step.operands[1])
 
@@ -214,19 +213,6 @@ def uniform(value: Value) -> Value | None:
     if op is not None and op.name == "tt.splat":
         return op.operands[0]
     return value if op is not None and op.name == "arith.constant" else None
-
-
-def is_index_block(value: Value) -> bool:
-    """True where a block is made of ranges, constants and scalars by index arithmetic alone."""
-    pending = [value]
-    while pending:
-        current = pending.pop()
-        if not isinstance(current.type, Tensor):
-            continue
-        if current.op is None or not is_lazy(current) or own_cost(current.op):
-            return False
-        pending += current.op.operands
-    return True
 
 
 def memory_element(value: Value) -> Element:
@@ -254,27 +240,33 @@ def is_zero(value: Value) -> bool:
     return text in ("0", "false") or not text.startswith("0x") and float(text) == 0
 
 
-def is_strided_load(value: Value) -> bool:
-    """True for a block that may be loaded with a stride along each dimension, zeros elsewhere."""
+def is_matrix_load(value: Value) -> bool:
+    """True for a block that may be loaded from places that are the sum of an offset for each row
+    and one for each column, zeros elsewhere."""
     while is_view(value.op):
         value = value.op.operands[0]
     op = value.op
     return (
         op is not None
         and op.name == "tt.load"
-        and all(is_address(operand) for operand in op.operands[:2])
+        and all(is_address(operand, lookups=True) for operand in op.operands[:2])
         and (len(op.operands) < 3 or is_zero(op.operands[2]))
     )
 
 
-def is_address(value: Value) -> bool:
-    """True where only index arithmetic leads from scalars and ranges to the block."""
+def is_address(value: Value, lookups: bool = False) -> bool:
+    """True where only index arithmetic leads from scalars and ranges to the block.
+
+    With ``lookups`` also where what is dear, such as a remainder or an index that is loaded, is
+    so for the elements of one dimension only.
+    """
     pending = [value]
     while pending:
         current = pending.pop()
         if not isinstance(current.type, Tensor) or current.op is None:
             continue
-        if not is_lazy(current) or own_cost(current.op):
+        narrow = lookups and sum(extent > 1 for extent in current.shape) <= 1
+        if not is_lazy(current) or own_cost(current.op) and not narrow:
             return False
         pending += current.op.operands
     return True
@@ -289,6 +281,13 @@ def accumulates_in_place(body: Block, product: Op) -> bool:
         and body.terminator.name == "scf.yield"
         and body.terminator.operands[body.arguments.index(accumulator) - 1] is product.result
     )
+
+
+def advanced_blocks(loop: Op) -> list[Value]:
+    """The initial values of the blocks to which a loop adds a scalar each time."""
+    if loop.name != "scf.for":
+        return []
+    return [v for n, v in enumerate(loop.operands[3:]) if advance(loop, n) is not None]
 
 
 def carried_blocks(loop: Op) -> list[tuple[Value, Value]]:

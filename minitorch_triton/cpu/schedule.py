@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from . import analysis
 from .ir import Block, Op, Tensor, Value
 from .poly import Poly
-from .views import ZERO, Index, is_view, source_index
+from .views import ANYWHERE, ZERO, Index, is_view, source_index
 
 RECOMPUTE_COST = 3  # keep a block that several loops use and that costs more than this
 LOOP_COST = 1  # the same for one that a loop's body uses again and again
@@ -280,8 +280,8 @@ class _Planner:
 
     def use_whole(self, value: Value, op: Op, position: int, inside: list[Op]) -> None:
         """An operation that works on complete blocks, perhaps again and again, uses ``value``."""
-        direct = value in op.operands
-        in_place = op.name == "tt.dot" and analysis.is_strided_load(value)
+        direct = value in op.operands and value not in analysis.advanced_blocks(op)
+        in_place = op.name == "tt.dot" and analysis.is_matrix_load(value)
         lazy = value not in self.keep and analysis.is_lazy(value)
         if op.name in analysis.WHOLE_BLOCK and lazy and not in_place:
             self.require(value)
@@ -463,8 +463,7 @@ class _Planner:
             return [(op.operands[0], (*index, Poly.constant(op.results.index(value))))]
         if op.name == "tt.gather":
             self.require(op.operands[0])
-            anywhere = tuple(Poly.symbol("anywhere") for _ in index)
-            return [(op.operands[0], anywhere), (op.operands[1], index)]
+            return [(op.operands[0], (ANYWHERE,) * len(index)), (op.operands[1], index)]
         return [(operand, index) for operand in op.operands if isinstance(operand.type, Tensor)]
 
     def extents(self, task: Task) -> dict[str, int]:
@@ -514,8 +513,8 @@ class _Planner:
         if value.op.name in analysis.REPETITIONS:
             return False  # rather what it repeats
         cost = self.cost(value)
-        if whole:
-            return cost > LOOP_COST
+        if whole:  # of an index, only what is dear about it
+            return cost > LOOP_COST and analysis.own_cost(value.op) > 0
         used = {s for p in index for s in p.symbols}
         if group is None or cost <= RECOMPUTE_COST:
             return False

@@ -17,6 +17,7 @@ Extents = Mapping[str, int]
 
 VIEWS: dict[str, Callable[[Op, Index, Extents], Index]] = {}
 ZERO = Poly.constant(0)
+ANYWHERE = Poly.symbol("anywhere")  # an index that is itself looked up
 
 
 def view(*names: str):

@@ -104,4 +104,4 @@ def test_roots_and_costs():
     assert analysis.is_address(ops["a"].result) and not analysis.is_address(ops["v"].result)
     assert analysis.own_cost(ops["a"]) == 0 < analysis.own_cost(ops["v"])
     assert analysis.own_cost(ops["f"]) > analysis.own_cost(ops["v"])
-    assert analysis.is_strided_load(ops["v"].result)
+    assert analysis.is_matrix_load(ops["v"].result)

@@ -1,5 +1,6 @@
 """The matrix product micro-kernels of mt_gemm.h, called directly, against torch in float64."""
 
+import contextlib
 import ctypes
 import functools
 import itertools
@@ -29,6 +30,15 @@ EXPORT void product(
     int add, {accumulator} *scratch) {{
   mt_gemm_{name}(M, N, K, A, a_rs, a_cs, B, b_rs, b_cs, C, c_rs, c_cs, add, scratch);
 }}
+EXPORT int64_t scratch_size_at(int64_t M, int64_t N, int64_t K) {{
+  return MT_GEMM_AT_SCRATCH({accumulator}, M, N, K);
+}}
+EXPORT void product_at(
+    int64_t M, int64_t N, int64_t K, const {operand} *A, int64_t a_cs, const int64_t *a_at,
+    const {operand} *B, int64_t b_rs, const int64_t *b_at, {accumulator} *C, int64_t c_rs,
+    int64_t c_cs, int add, {accumulator} *scratch) {{
+  mt_gemm_{name}_at(M, N, K, A, 0, a_cs, a_at, B, b_rs, 0, b_at, C, c_rs, c_cs, add, scratch);
+}}
 """
 GUARD = 77
 
@@ -49,6 +59,11 @@ def library(directory, name, flags=()):
     matrix = [pointer, size, size]
     lib.product.restype = None
     lib.product.argtypes = [*[size] * 3, *matrix, *matrix, *matrix, ctypes.c_int, pointer]
+    lib.scratch_size_at.restype = size
+    lib.scratch_size_at.argtypes = [size] * 3
+    lines = [pointer, size, pointer]
+    lib.product_at.restype = None
+    lib.product_at.argtypes = [*[size] * 3, *lines, *lines, *matrix, ctypes.c_int, pointer]
     return lib
 
 
@@ -66,16 +81,36 @@ def directory(tmp_path_factory):
     return tmp_path_factory.mktemp("gemm")
 
 
-def product(lib, a, b, c, add=False):
-    """Run the product on torch tensors; a write beyond the scratch memory fails."""
-    (m, k), n = a.shape, b.shape[1]
-    size = lib.scratch_size(m, k)
-    memory = torch.full((size + 64,), GUARD, dtype=c.dtype)
-    start = -memory.data_ptr() % 64 // c.element_size()
+@contextlib.contextmanager
+def scratch_memory(size, dtype):
+    """The address of scratch memory; a write beyond it fails."""
+    memory = torch.full((size + 64,), GUARD, dtype=dtype)
+    start = -memory.data_ptr() % 64 // memory.element_size()
     scratch = memory[start:]
-    lib.product(m, n, k, a.data_ptr(), *a.stride(), b.data_ptr(), *b.stride(),
-                c.data_ptr(), *c.stride(), add, scratch.data_ptr())  # fmt: skip
+    yield scratch.data_ptr()
     assert (scratch[size:] == GUARD).all(), "wrote beyond its scratch memory"
+
+
+def product(lib, a, b, c, add=False):
+    """Run the product on torch tensors."""
+    (m, k), n = a.shape, b.shape[1]
+    with scratch_memory(lib.scratch_size(m, k), c.dtype) as scratch:
+        lib.product(m, n, k, a.data_ptr(), *a.stride(), b.data_ptr(), *b.stride(),
+                    c.data_ptr(), *c.stride(), add, scratch)  # fmt: skip
+
+
+def product_of_lines(lib, a, rows, b, columns, c, add):
+    """The product of these rows of a and columns of b; -1 stands for zeros."""
+
+    def places(numbers, stride):
+        return torch.where(numbers < 0, torch.iinfo(torch.int64).min, numbers * stride)
+
+    k, m, n = a.shape[1], len(rows), len(columns)
+    a_at, b_at = places(rows, a.stride(0)), places(columns, b.stride(1))
+    with scratch_memory(lib.scratch_size_at(m, n, k), c.dtype) as scratch:
+        lib.product_at(m, n, k, a.data_ptr(), a.stride(1), a_at.data_ptr(), b.data_ptr(),
+                       b.stride(0), b_at.data_ptr(), c.data_ptr(), *c.stride(), add,
+                       scratch)  # fmt: skip
 
 
 def random_matrix(rows, columns, dtype, layout):
@@ -200,6 +235,26 @@ def test_what_lies_beside_an_operand_does_not_matter(directory):
             product(lib, left, right, c)
             bound = (k + 1) * torch.finfo(torch.float32).eps * (left.abs() @ right.abs())
             assert ((c - left.double() @ right.double()).abs() <= bound).all()
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_rows_and_columns_anywhere(directory, name):
+    *_, dtype, accumulator = TYPES[name]
+    lib = library(directory, name)
+    m, n, k = 37, 50, 300  # deeper than one copy
+    shuffled = torch.randperm(m), torch.randint(-1, n, (n,))
+    modulo = (torch.arange(m) + 5) % m, (torch.arange(n) + 9) % n
+    even = torch.arange(m), torch.arange(n).flip(0)
+    for layouts in (("rows", "rows"), ("columns", "columns")):
+        a, b = random_matrix(m, k, dtype, layouts[0]), random_matrix(k, n, dtype, layouts[1])
+        for (rows, columns), add in itertools.product((shuffled, modulo, even), (False, True)):
+            x = torch.where((rows < 0)[:, None], 0, a[rows].double())
+            y = torch.where(columns < 0, 0, b[:, columns].double())
+            c = torch.full((m, n), GUARD, dtype=accumulator)
+            product_of_lines(lib, a, rows, b, columns, c, add)
+            unit = torch.finfo(accumulator).eps / 2 if accumulator.is_floating_point else 0.0
+            bound = (k + 1) * unit * (x.abs() @ y.abs() + GUARD)
+            assert ((c.double() - x @ y - add * GUARD).abs() <= bound).all()
 
 
 def test_integers_wrap(directory):

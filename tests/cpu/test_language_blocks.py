@@ -224,6 +224,23 @@ def test_gather_along_an_axis():
 
 
 @triton.jit
+def gather_again_and_again(x, out, n, B: tl.constexpr):
+    i = tl.arange(0, B)
+    v = tl.load(x + i, mask=i < n, other=-1.0)
+    total = tl.zeros((B,), tl.float32)
+    for k in range(3):
+        total += tl.gather(v, (i + k) % B, 0)
+    tl.store(out + i, total)
+
+
+def test_gather_in_a_loop_of_what_was_loaded_before_it():
+    x, out = torch.rand(32), torch.empty(32)
+    gather_again_and_again[(1,)](x, out, 20, 32)
+    v = torch.where(torch.arange(32) < 20, x, -1.0)
+    torch.testing.assert_close(out, v + v.roll(-1) + v.roll(-2))
+
+
+@triton.jit
 def count(x, out, B: tl.constexpr, BINS: tl.constexpr):
     v = tl.load(x + tl.arange(0, B))
     tl.store(out + tl.arange(0, BINS), tl.histogram(v, BINS))

@@ -164,3 +164,53 @@ def test_product_that_is_only_stored(shape, dtype):
     plain_matmul[grid](a, b, out, m, n, k, BM=32, BN=32, BK=16)
     torch.testing.assert_close(out[:m], (a @ b).to(dtype), rtol=1e-3, atol=1e-3)
     assert (out[m] == 7).all()
+
+
+@triton.jit
+def matmul_of_lines(
+    a, b, out, rows, M, N, K, t, LISTED: tl.constexpr, EPILOGUE: tl.constexpr, BM: tl.constexpr,
+    BN: tl.constexpr, BK: tl.constexpr,
+):  # fmt: skip
+    """Rows and columns modulo their numbers, or rows that a list names; element ``t`` is first."""
+    place, k = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, BK)
+    column = tl.program_id(1) * BN + tl.arange(0, BN)
+    if LISTED:
+        row = tl.load(rows + place)
+    else:
+        row = place % M
+    listed = row < M
+    x = a + t * K + row[:, None] * K + k[None, :]
+    y = b + k[:, None] * N + (column % N)[None, :]
+    total = tl.zeros((BM, BN), tl.float32)
+    for start in range(0, K, BK):
+        left = K - start
+        u = tl.load(x, mask=listed[:, None] & (k[None, :] < left), other=0.0)
+        v = tl.load(y, mask=k[:, None] < left, other=0.0)
+        total = tl.dot(u, v, total)
+        x += BK
+        y += BK * N
+    if EPILOGUE:
+        total = total * 2 + tl.sum(total, 0)[None, :]
+    inside = (place[:, None] < M) & (column[None, :] < N)
+    tl.store(out + place[:, None] * N + column[None, :], total, mask=inside)
+
+
+@pytest.mark.parametrize("epilogue", [False, True])
+@pytest.mark.parametrize("listed", [False, True])
+def test_rows_and_columns_that_are_looked_up(listed, epilogue):
+    m, n, k, block = 50, 20, 70, 32
+    a, b, out = torch.randn(m + 3, k), torch.randn(k, n), torch.full((m + 1, n), 7.0)
+    rows = torch.arange(64) % m
+    if listed:
+        rows = torch.randint(0, m + 9, (64,))  # those from m on stand for zeros
+    grid = (triton.cdiv(m, block), triton.cdiv(n, block))
+    compiled = matmul_of_lines[grid](
+        a, b, out, rows.int(), m, n, k, 3, listed, epilogue, block, block, 16
+    )
+    wide = torch.cat([a[3:], torch.zeros(9, k)])[rows].double() @ b.double()
+    if epilogue:
+        wide = 2 * wide + wide.view(2, block, n).sum(1).repeat_interleave(block, 0)
+    torch.testing.assert_close(out[:m], wide[:m].float(), rtol=1e-4, atol=1e-3)
+    assert (out[m] == 7).all()
+    body = compiled.asm["c"].split(" body(")[1]
+    assert body.count("mt_gemm_f32_at(") == 1 and "for (int64_t" not in body, "the loop is one call"

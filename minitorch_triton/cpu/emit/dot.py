@@ -1,14 +1,16 @@
 """Products of blocks, through the micro-kernels of ``mt_gemm.h``.
 
 An operand that is loaded with a stride along each dimension is read where it lies in memory; a
-mask that cuts off rows or columns makes the product smaller. Any other operand is first computed
-into a block.
+mask that cuts off rows or columns makes the product smaller. The rows of the left operand and the
+columns of the right one may also lie where a table says: rows modulo their number, rows that are
+looked up. Any other operand is first computed into a block.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .. import analysis
@@ -39,13 +41,18 @@ Locator = Callable[[], "tuple[str, Poly, frozenset] | None"]
 
 @dataclass(frozen=True)
 class Matrix:
-    """A strided matrix in memory, and how many of its rows and columns are not masked off."""
+    """A strided matrix in memory, and how many of its rows and columns are not masked off.
+
+    With ``table``, the C name of an array of offsets, the rows of a left operand, or the columns of
+    a right one, start at those instead.
+    """
 
     pointer: str
     row_stride: Poly
     column_stride: Poly
     rows: str
     columns: str
+    table: str = ""
 
     @property
     def arguments(self) -> str:
@@ -69,7 +76,7 @@ def dot(em: Emitter, op: Op) -> None:
         name = em.local(
             "product", f"{ctypes.memory_type(target.element)} *", f"{name} + batch*{m * n}"
         )
-    left, right = matrix(em, a, index), matrix(em, b, index)
+    left, right = matrix(em, a, index, "r"), matrix(em, b, index, "c")
     inner = smaller(left.columns, right.rows, k)
     multiply(em, kind, left, right, inner, name, (m, n, k), analysis.is_zero(accumulator))
     if batch:
@@ -96,7 +103,7 @@ def smaller(a: str, b: str, full: int) -> str:
 
 def multiply(em: Emitter, kind, left, right, inner, target, sizes, overwrite) -> None:
     """``target += left right``; or ``target = left right``, where its old content is of no use."""
-    m, n, k = sizes
+    m, n, _ = sizes
     type_ = _ACCUMULATORS[kind]
     if overwrite and (left.rows, right.columns) != (str(m), str(n)):
         em.line(
@@ -104,57 +111,81 @@ def multiply(em: Emitter, kind, left, right, inner, target, sizes, overwrite) ->
             f"{right.columns});"
         )
     whole = Matrix(target, Poly.constant(n), Poly.constant(1), str(m), str(n))
-    call(em, kind, left, right, inner, whole, (m, k), overwrite)
+    call(em, kind, left, right, inner, whole, sizes, overwrite)
 
 
 def call(em: Emitter, kind, left, right, inner, target, sizes, overwrite) -> None:
-    """Calls the function of ``mt_gemm.h`` for a product of at most ``sizes`` (M, K)."""
+    """Calls the function of ``mt_gemm.h`` for a product of at most ``sizes`` (M, N, K)."""
     type_ = _ACCUMULATORS[kind]
-    scratch = em.scratch_array(type_, "panels", "MT_GEMM_SCRATCH({}, {}, {})".format(type_, *sizes))
+    tables = bool(left.table or right.table)
+    m, n, k = sizes
+    size = f"MT_GEMM_AT_SCRATCH({type_}, {m}, {n}, {k})"
+    if not tables:
+        size = f"MT_GEMM_SCRATCH({type_}, {m}, {k})"
+    scratch = em.scratch_array(type_, "panels", size)
+    sources = [
+        f"{source.arguments}, {source.table or 'NULL'}" if tables else source.arguments
+        for source in (left, right)
+    ]
     em.line(
-        f"mt_gemm_{kind}({left.rows}, {right.columns}, {inner}, {left.arguments}, "
-        f"{right.arguments}, {target.arguments}, {int(not overwrite)}, {scratch});"
+        f"mt_gemm_{kind}{'_at' * tables}({left.rows}, {right.columns}, {inner}, "
+        f"{', '.join(sources)}, {target.arguments}, {int(not overwrite)}, {scratch});"
     )
 
 
-def matrix(em: Emitter, value: Value, batch: Index) -> Matrix:
+def matrix(em: Emitter, value: Value, batch: Index, free: str) -> Matrix:
     """The operand where it lies, or computed into a block."""
-    found = in_memory(em, value, batch)
+    found = in_memory(em, value, batch, free)
     if found is None:
         copy_block(em, value)
-        found = in_memory(em, value, batch)
+        found = in_memory(em, value, batch, free)
     return found
 
 
-def in_memory(em: Emitter, value: Value, batch: Index, along: str = "") -> Matrix | None:
+def in_memory(em: Emitter, value: Value, batch: Index, free: str, along: str = "") -> Matrix | None:
     """The operand as a matrix in memory; None if it is not one."""
-    return strided(em, value.shape, lambda: locate(em, value, (*batch, ROW, COLUMN)), along)
+    return strided(em, value.shape, lambda: locate(em, value, (*batch, ROW, COLUMN)), free, along)
 
 
-def strided(em: Emitter, shape: tuple[int, ...], find: Locator, along: str = "") -> Matrix | None:
+def strided(
+    em: Emitter, shape: tuple[int, ...], find: Locator, free: str = "", along: str = ""
+) -> Matrix | None:
     """What ``find`` locates as a matrix in memory; None if it is not one.
 
-    ``along`` is "r" or "c" where iteration ``t`` of a loop continues the matrix in that direction:
-    then the matrix is that of all iterations, and its limit in that direction is "" where no mask
-    sets one.
+    ``free`` is "r" or "c" where the rows (columns) may be anywhere. ``along`` is "r" or "c" where
+    iteration ``t`` of a loop continues the matrix in that direction: then the matrix is that of all
+    iterations, and its limit in that direction is "" where no mask sets one.
     """
     extents = dict(zip("rc", shape[-2:], strict=True))
-    em.push()
-    for name, extent in extents.items():
+    order = "cr" if free == "c" else "rc"
+    for name in order:
+        em.push()
         em.depths[name] = em.depth
-        em.extents[name] = extent
+        em.extents[name] = extents[name]
     located = find()
-    written = em.pop()
+    within, per_line = em.pop(), em.pop()
     del em.extents["r"], em.extents["c"]
-    if located is None or written:
+    if located is None or within or per_line and not free:
         return None
     base, offset, conditions = located
-    slopes = offset.slope("r"), offset.slope("c")
+    strides = {name: offset.slope(name) for name in order}
+    rest = offset.without(order[1])
+    table = ""
+    looked_up = per_line_part(em, rest)
+    own = frozenset(c for c in conditions if is_per_line(em, c, order))
+    even = looked_up == Poly.symbol(order[0]) * (strides[order[0]] or ZERO)
+    if free and (own or not even):
+        table = line_table(em, free, extents[free], per_line, looked_up, own)
+        if not table:
+            return None
+        rest, conditions, strides[free] = rest - looked_up, conditions - own, ZERO
+    else:
+        rest = rest.without(order[0])
+    slopes = strides["r"], strides["c"]
     if any(slope is None or slope.symbols & {"r", "c", "t"} for slope in slopes):
         return None
-    rest = offset.without("r").without("c")
     if along:
-        slope = slopes["rc".index(along)]
+        slope = strides[along]
         if rest.slope("t") != slope.scaled(extents[along]):
             return None
         rest = rest.without("t")
@@ -162,7 +193,42 @@ def strided(em: Emitter, shape: tuple[int, ...], find: Locator, along: str = "")
     if limits is None or em.depth_of(base, rest, *slopes) > em.depth:
         return None
     pointer = base if rest.value == 0 else f"{base} + ({rest.text()})"
-    return Matrix(pointer, *slopes, limits["r"], limits["c"])
+    return Matrix(pointer, *slopes, limits["r"], limits["c"], table)
+
+
+def per_line_part(em: Emitter, offset: Poly) -> Poly:
+    """The terms of an offset that change from row (column) to row and not along a loop over K."""
+    return Poly.of({m: c for m, c in offset.terms if "t" not in m and em.depth_of(*m) > em.depth})
+
+
+def is_per_line(em: Emitter, condition, order: str) -> bool:
+    """True for a condition that holds for all or none of a row (column), but is no limit."""
+    if not isinstance(condition, Poly):
+        names = frozenset().union(*(position.symbols for position in condition[1]))
+        return order[0] in names and order[1] not in names
+    deep = {s for s in condition.symbols if em.depth_of(s) > em.depth}
+    return bool(deep - {"r", "c", "t"}) and not deep & {order[1], "t"}
+
+
+def line_table(
+    em: Emitter, name: str, extent: int, lines: list[str], offset: Poly, conditions: frozenset
+) -> str:
+    """Name of an array of the offsets of all rows (columns), filled here."""
+    em.push()
+    em.depths[name] = em.depth
+    em.extents[name] = extent
+    em.frames[-1].lines += lines
+    holds = em.holds(conditions, em.depth)
+    lines = em.pop()
+    del em.extents[name]
+    text = offset.text() if holds == "true" else f"{holds} ? {offset.text()} : MT_GEMM_NOWHERE"
+    if any(re.search(r"\bt\b", line) for line in [*lines, text]):
+        return ""
+    table = em.scratch_array("int64_t", "lines", extent)
+    em.block(
+        f"for (int {name} = 0; {name} < {extent}; ++{name})", [*lines, f"{table}[{name}] = {text};"]
+    )
+    return table
 
 
 def locate(em: Emitter, value: Value, index: Index):
@@ -273,7 +339,7 @@ def product_loop(em: Emitter, loop: Op) -> bool:
             increment = em.wide(analysis.advance(loop, position), ())
             em.carried[argument] = loop.operands[position + 3]
             em.advances[argument] = trip * increment
-    left, right = in_memory(em, a, (), "c"), in_memory(em, b, (), "r")
+    left, right = in_memory(em, a, (), "r", "c"), in_memory(em, b, (), "c", "r")
     if left is None or right is None:
         for argument in block.arguments:
             em.polys.pop(argument, None)
@@ -289,8 +355,10 @@ def product_loop(em: Emitter, loop: Op) -> bool:
     kind = kind_of(em, product)
     store = only_store(em, loop, number)
     output = output_matrix(em, store, product) if zero and store else None
-    if output and (output.rows, output.columns) == (left.rows, right.columns):
-        call(em, kind, left, right, inner, output, (m, _LONG), True)
+    if output and left.rows in (output.rows, str(m)) and right.columns in (output.columns, str(n)):
+        left = replace(left, rows=output.rows)
+        right = replace(right, columns=output.columns)
+        call(em, kind, left, right, inner, output, (m, n, _LONG), True)
         em.finished.add(store)
         em.release(accumulator)
         return True

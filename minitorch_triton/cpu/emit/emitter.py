@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -329,11 +330,12 @@ class Emitter:
         in_range = limits and -(1 << (bits - 1)) <= limits[0] <= limits[1] < 1 << (bits - 1)
         return bool(in_range) or _is_symbol(poly)
 
-    def is_index(self, poly: Poly) -> bool:
+    def is_index(self, poly: Poly, data: Container[str] | None = None) -> bool:
         """True for what is taken not to wrap when widened: a single number, or a sum of small
-        multiples of loop variables and scalars."""
+        multiples of loop variables and scalars, and not of ``data``, what was loaded."""
+        data = self.loaded if data is None else data
         return all(
-            abs(c) <= _LARGEST_INDEX_FACTOR and not any(symbol in self.loaded for symbol in m)
+            abs(c) <= _LARGEST_INDEX_FACTOR and not any(symbol in data for symbol in m)
             for m, c in poly.terms
         ) or _is_symbol(poly)
 
@@ -358,12 +360,19 @@ class Emitter:
         }
         return f"({ctypes.variable_type(element)})({Poly.of(terms).text(unsigned)})"
 
-    def wide(self, value: Value, index: Index) -> Poly:
+    def wide(self, value: Value, index: Index, data: Container[str] | None = None) -> Poly:
         """An integer as a 64-bit offset."""
         poly = self.poly(value, index, wraps=False)
-        if value.element.bits == 64 or self.is_index(poly) or poly.value is not None:
+        if value.element.bits == 64 or self.is_index(poly, data) or poly.value is not None:
             return poly
         return Poly.symbol(self.element(value, index))
+
+    def offset(self, value: Value, index: Index) -> Poly:
+        """An integer that is added to a pointer. A multiple of what was loaded does not wrap
+        either; but inside an innermost loop 32 bits are faster to compute than 64."""
+        inner = self.depth if self.frames[-1].inner else self.depth + 1
+        data = {name for name in self.loaded if self.depths.get(name, 0) >= inner}
+        return self.wide(value, index, data)
 
     # Addresses
 
@@ -389,7 +398,7 @@ class Emitter:
             return self.address(op.operands[0], source_index(op, index, self.extents))
         if op.name == "tt.addptr":
             base = self.address(op.operands[0], index)
-            return Address(base.base, base.offset + self.wide(op.operands[1], index), pointee)
+            return Address(base.base, base.offset + self.offset(op.operands[1], index), pointee)
         if op.name == "tt.bitcast":
             base = self.address(op.operands[0], index)
             type_ = ctypes.variable_type(value.element)
@@ -583,7 +592,7 @@ _TAKEN = (
     "auto break case char const continue default do double else enum extern float for goto if "
     "inline int long register restrict return short signed sizeof static struct switch typedef "
     "union unsigned void volatile while bool true false asm typeof L args main i0 i1 i2 i3 i4 "
-    "i5 i6 i7 i8 j b k r c batch width expected desired body INFINITY NAN exp log sin cos tan "
+    "i5 i6 i7 i8 j b k r c t batch width expected desired body INFINITY NAN exp log sin cos tan "
     "sqrt pow floor ceil round abs y0 y1 yn j0 j1 jn gamma"
 )
 _RESERVED = frozenset(_TAKEN.split())

@@ -14,6 +14,7 @@ from .. import analysis
 from ..ir import Op
 from ..poly import Poly
 from ..schedule import Group, Stage, Task, reversed_rows
+from ..views import ANYWHERE
 from . import ctypes
 from .reduce import Lanes, Running, lanes_of
 from .registry import STATEMENTS
@@ -220,7 +221,7 @@ def splitting_conditions(em: Emitter, stage: Stage) -> frozenset:
     found: set = set()
     for task in stage.tasks:
         for load, index in task.loads:
-            if len(load.operands) > 1:
+            if len(load.operands) > 1 and ANYWHERE not in index:
                 found |= em.conditions(load.operands[1], index)
         if mask_of(task) is not None:
             found |= em.conditions(mask_of(task), task.index)

@@ -11,6 +11,16 @@
  * holds MT_GEMM_SCRATCH(Acc, M, K) elements of Acc, 64-byte aligned; the number never shrinks as M
  * or K grow, so that of a whole block serves every partial one.
  *
+ *   void mt_gemm_<kind>_at(int64_t M, int64_t N, int64_t K,
+ *                          const In *A, int64_t a_rs, int64_t a_cs, const int64_t *a_at,
+ *                          const In *B, int64_t b_rs, int64_t b_cs, const int64_t *b_at,
+ *                          Acc *C, int64_t c_rs, int64_t c_cs, int add, Acc *scratch);
+ *
+ * is the same with rows of A and columns of B anywhere: element (i, k) of A lies at
+ * A[a_at[i] + k * a_cs], element (k, j) of B at B[k * b_rs + b_at[j]], and is zero where the table
+ * holds MT_GEMM_NOWHERE. A table that is NULL stands for the stride. The scratch memory is that of
+ * MT_GEMM_AT_SCRATCH(Acc, M, N, K).
+ *
  * The kinds:  f32      float  -> float        f64       double -> double
  *             f16f32   fp16   -> float        bf16f32   bf16   -> float   (both uint16_t)
  *             i8i32    int8_t -> int32_t, wrapping
@@ -53,10 +63,19 @@
    2 * MT_GEMM_VECTOR / (int64_t)sizeof(Acc) *                                                \
        (2 * MT_GEMM_AT_MOST(K, MT_GEMM_KC_MAX) + MT_GEMM_MR + 1))
 
+/* Besides, copies of A and B as deep as a panel. */
+#define MT_GEMM_AT_SCRATCH(Acc, M, N, K) \
+  (MT_GEMM_SCRATCH(Acc, M, K) + ((M) + (N)) * MT_GEMM_AT_MOST(K, MT_GEMM_KC))
+#define MT_GEMM_NOWHERE INT64_MIN
+
 #define MT_GEMM_DECLARE(kind, In, Acc)                                                         \
   __attribute__((visibility("hidden"))) void mt_gemm_##kind(                                   \
       int64_t M, int64_t N, int64_t K, const In *A, int64_t a_rs, int64_t a_cs, const In *B,   \
-      int64_t b_rs, int64_t b_cs, Acc *C, int64_t c_rs, int64_t c_cs, int add, Acc *scratch);
+      int64_t b_rs, int64_t b_cs, Acc *C, int64_t c_rs, int64_t c_cs, int add, Acc *scratch);  \
+  __attribute__((visibility("hidden"))) void mt_gemm_##kind##_at(                              \
+      int64_t M, int64_t N, int64_t K, const In *A, int64_t a_rs, int64_t a_cs,                \
+      const int64_t *a_at, const In *B, int64_t b_rs, int64_t b_cs, const int64_t *b_at,       \
+      Acc *C, int64_t c_rs, int64_t c_cs, int add, Acc *scratch);
 MT_GEMM_DECLARE(f32, float, float)
 MT_GEMM_DECLARE(f64, double, double)
 MT_GEMM_DECLARE(f16f32, uint16_t, float)

@@ -12,6 +12,7 @@
 /* The types of operands and accumulator, and in which type its lanes are computed. */
 #if defined(MT_GEMM_F32)
 #define MT_GEMM mt_gemm_f32
+#define MT_GEMM_AT mt_gemm_f32_at
 #define MT_IN float
 #define MT_ACC float
 #define MT_LANE float
@@ -19,6 +20,7 @@
 #define MT_LOAD_SAME
 #elif defined(MT_GEMM_F64)
 #define MT_GEMM mt_gemm_f64
+#define MT_GEMM_AT mt_gemm_f64_at
 #define MT_IN double
 #define MT_ACC double
 #define MT_LANE double
@@ -26,6 +28,7 @@
 #define MT_LOAD_SAME
 #elif defined(MT_GEMM_BF16F32)
 #define MT_GEMM mt_gemm_bf16f32
+#define MT_GEMM_AT mt_gemm_bf16f32_at
 #define MT_IN uint16_t
 #define MT_ACC float
 #define MT_LANE float
@@ -33,6 +36,7 @@
 #define MT_LOAD_BF16
 #elif defined(MT_GEMM_F16F32)
 #define MT_GEMM mt_gemm_f16f32
+#define MT_GEMM_AT mt_gemm_f16f32_at
 #define MT_IN uint16_t
 #define MT_ACC float
 #define MT_LANE float
@@ -40,6 +44,7 @@
 #define MT_LOAD_F16
 #elif defined(MT_GEMM_I8I32)
 #define MT_GEMM mt_gemm_i8i32
+#define MT_GEMM_AT mt_gemm_i8i32_at
 #define MT_IN int8_t
 #define MT_ACC int32_t
 #define MT_LANE uint32_t
@@ -478,4 +483,62 @@ void MT_GEMM(int64_t M, int64_t N, int64_t K, const MT_IN *A, int64_t a_rs, int6
       block_product(rows, N, depth, a, B + k0 * b_rs, b_rs, b_cs, C + i0 * c_rs, c_rs, c_cs, add,
                     panel, edge, spare);
     }
+}
+
+/* ---- Rows of A and columns of B anywhere -------------------------------------------------- */
+
+/* The step of a table of n offsets that are evenly spaced; false where they are not. */
+static int evenly_spaced(const int64_t *at, int64_t n, int64_t *step) {
+  *step = n > 1 ? at[1] - at[0] : 0;
+  int even = at[0] != MT_GEMM_NOWHERE;
+  for (int64_t i = 1; i < n; i++) even &= at[i] - at[i - 1] == *step && at[i] != MT_GEMM_NOWHERE;
+  return even;
+}
+
+/* n lines of `depth` elements from where the table says to adjacent ones. */
+MT_PLAIN void copy_lines(int64_t n, int64_t depth, const MT_IN *from, const int64_t *at,
+                         int64_t step, MT_IN *to) {
+  for (int64_t i = 0; i < n; i++, to += depth) {
+    if (at[i] == MT_GEMM_NOWHERE)
+      memset(to, 0, (size_t)depth * sizeof *to);
+    else if (step == 1)
+      memcpy(to, from + at[i], (size_t)depth * sizeof *to);
+    else
+      for (int64_t k = 0; k < depth; k++) to[k] = from[at[i] + k * step];
+  }
+}
+
+/* The same, transposed. */
+MT_PLAIN void copy_across(int64_t n, int64_t depth, const MT_IN *from, const int64_t *at,
+                          int64_t step, MT_IN *to) {
+  for (int64_t k = 0; k < depth; k++, from += step, to += n)
+    for (int64_t i = 0; i < n; i++) to[i] = at[i] == MT_GEMM_NOWHERE ? 0 : from[at[i]];
+}
+
+void MT_GEMM_AT(int64_t M, int64_t N, int64_t K, const MT_IN *A, int64_t a_rs, int64_t a_cs,
+                const int64_t *a_at, const MT_IN *B, int64_t b_rs, int64_t b_cs,
+                const int64_t *b_at, MT_ACC *C, int64_t c_rs, int64_t c_cs, int add,
+                MT_ACC *scratch) {
+  if (M <= 0 || N <= 0) return;
+  if (a_at && evenly_spaced(a_at, M, &a_rs)) A += a_at[0], a_at = NULL;
+  if (b_at && evenly_spaced(b_at, N, &b_cs)) B += b_at[0], b_at = NULL;
+  if (K <= 0 || (!a_at && !b_at)) {
+    MT_GEMM(M, N, K, A, a_rs, a_cs, B, b_rs, b_cs, C, c_rs, c_cs, add, scratch);
+    return;
+  }
+  int64_t deepest = smaller(K, MT_GEMM_KC);
+  MT_IN *rows = (MT_IN *)(scratch + MT_GEMM_SCRATCH(MT_ACC, M, K));
+  MT_IN *columns = (MT_IN *)((MT_ACC *)rows + M * deepest);
+  for (int64_t k = 0, depth; k < K; k += depth, A += depth * a_cs, B += depth * b_rs, add = 1) {
+    depth = smaller(deepest, K - k);
+    const MT_IN *a = A, *b = B;
+    int64_t rs[2] = {a_rs, b_rs}, cs[2] = {a_cs, b_cs};
+    if (a_at) copy_lines(M, depth, A, a_at, a_cs, rows), a = rows, rs[0] = depth, cs[0] = 1;
+    if (b_at && b_rs == 1) {
+      copy_lines(N, depth, B, b_at, 1, columns), b = columns, rs[1] = 1, cs[1] = depth;
+    } else if (b_at) {
+      copy_across(N, depth, B, b_at, b_rs, columns), b = columns, rs[1] = N, cs[1] = 1;
+    }
+    MT_GEMM(M, N, depth, a, rs[0], cs[0], b, rs[1], cs[1], C, c_rs, c_cs, add, scratch);
+  }
 }
