@@ -71,6 +71,7 @@ class Storage:
     Attributes:
         own_version: writes while nobody outside saw the memory; :attr:`version` counts them all.
             None for memory that was allocated in inference mode: nobody counts.
+        size: in bytes, what was asked for; the buffer may be a little larger.
         bin: of the pool, where the buffer goes in the end; None if it did not come from there or
             somebody outside has seen it.
     """
@@ -82,7 +83,8 @@ class Storage:
         "buffer",
         "foreign",
         "own_version",
-        "owner"
+        "owner",
+        "size"
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +96,7 @@ class Storage:
         self.buffer = buffer
         self.owner = owner
         self.foreign = foreign
+        self.size = buffer.nbytes
         self.bin: Bin | None = None
         self.address = buffer.data_ptr()
         self.own_version: int | None = 0
@@ -101,11 +104,13 @@ class Storage:
     @staticmethod
     def allocate(nbytes: int, device: torch.device) -> Storage:
         """Uninitialised memory from the pool."""
-        return Storage.take(pool.bin(nbytes, device))
+        storage = Storage.take(pool.bin(nbytes, device))
+        storage.size = nbytes
+        return storage
 
     @staticmethod
     def take(free: Bin) -> Storage:
-        """Uninitialised memory from a bin of the pool."""
+        """Uninitialised memory from a bin of the pool; the caller sets ``size``."""
         storage = _new(Storage)  # every operation comes here, and __init__ would double its cost
         try:
             storage.buffer, storage.address = free.pop()
@@ -125,7 +130,9 @@ class Storage:
 
     def alias(self) -> Storage:
         """The same memory under another identity and with a version of its own."""
-        return Storage(self.buffer, self.owner or self, self.foreign)
+        other = Storage(self.buffer, self.owner or self, self.foreign)
+        other.size = self.size
+        return other
 
     def share(self) -> torch.Tensor:
         """The buffer as a torch tensor, for use outside this package."""
@@ -138,13 +145,17 @@ class Storage:
         root.bin = None
         return self.buffer
 
+    def __call__(self) -> Storage:
+        """``x.storage()`` is PyTorch's spelling of ``x.storage``."""
+        return self
+
     def data_ptr(self) -> int:
         """The address of the first byte."""
         return self.address
 
     def nbytes(self) -> int:
-        """The size of the memory, which may be a little more than was asked for."""
-        return self.buffer.nbytes
+        """The size of the memory."""
+        return self.size
 
     @property
     def version(self) -> int | None:

@@ -11,8 +11,10 @@ from minitorch_triton.autograd.modes import (
     inference_mode,
     is_grad_enabled,
     is_inference_mode_enabled,
+    is_multithreading_enabled,
     no_grad,
     set_grad_enabled,
+    set_multithreading_enabled,
 )
 from minitorch_triton.autograd.node import RawSavedTensor as SavedTensor
 from minitorch_triton.autograd.tracing import trace
@@ -35,9 +37,11 @@ __all__ = [
     "inference_mode",
     "is_grad_enabled",
     "is_inference_mode_enabled",
+    "is_multithreading_enabled",
     "no_grad",
     "once_differentiable",
     "set_detect_anomaly",
     "set_grad_enabled",
+    "set_multithreading_enabled",
     "trace",
 ]

@@ -125,7 +125,7 @@ def make_dual(tensor: Any, tangent: Any, *, level: int | None = None) -> Any:
     Args:
         tensor: the value, of a floating-point dtype.
         tangent: the direction, of the same shape, dtype and device; carried as it is, unless its
-            strides are not those of ``tensor``.
+            strides or the size of its memory are not those of ``tensor``.
         level: of forward mode; there is only the current one.
 
     Raises:
@@ -154,7 +154,16 @@ def make_dual(tensor: Any, tangent: Any, *, level: int | None = None) -> Any:
             "supported."
         )
     check_tangent(tensor, tangent)
-    if tangent.stride() != tensor.stride():
+    form = tensor.layout
+    repeats = any(
+        step == 0 and size > 1 for step, size in zip(form.strides, form.shape, strict=True)
+    )
+    if form.numel and not repeats and tangent.storage.size != tensor.storage.size:
+        # Every view of the tensor, by as_strided too, is to be one of the tangent.
+        memory = tangent.new_zeros(tensor.storage.size // form.dtype.itemsize)
+        place = memory.as_strided(form.shape, form.strides, tensor.offset)
+        tangent = place.copy_(tangent)
+    elif tangent.stride() != tensor.stride():
         tangent = tangent.laid_out_as(tensor.layout)
     dual = tensor.view_as(tensor)
     current.attach(dual, tangent)

@@ -58,7 +58,9 @@ def gradcheck(
         nondet_tol: by how much two runs of the same backward may differ.
         check_undefined_grad: whether backward takes a missing upstream gradient for zero.
         check_grad_dtypes: whether gradients have their inputs' dtype.
-        check_batched_grad, check_batched_forward_grad: not supported; they need vmap.
+        check_batched_grad: whether ``grad(..., is_grads_batched=True)`` gives what a call for
+            each upstream gradient gives.
+        check_batched_forward_grad: accepted for compatibility: there are no batches of tangents.
         check_forward_ad, check_backward_ad: which modes to check.
         fast_mode: compare a random projection of each Jacobian instead of all its elements.
         masked: accepted for compatibility: it is about sparse tensors.
@@ -72,10 +74,13 @@ def gradcheck(
         raise AssertionError(
             "Expected at least one of check_forward_ad or check_backward_ad to be True"
         )
-    if check_batched_grad or check_batched_forward_grad:
-        raise NotImplementedError(
-            "check_batched_grad and check_batched_forward_grad need vmap, which minitorch_triton "
-            "does not have"
+    if check_batched_grad and not check_backward_ad:
+        raise AssertionError(
+            "Setting check_batched_grad=True requires check_backward_ad to be True"
+        )
+    if check_batched_forward_grad and not check_forward_ad:
+        raise AssertionError(
+            "Setting check_batched_forward_grad=True requires check_forward_ad to be True"
         )
     inputs = _as_tuple(inputs)
     _check_inputs(inputs)
@@ -87,6 +92,8 @@ def gradcheck(
             check.forward_mode(fast_mode)
             if check_undefined_grad:
                 check.undefined_tangents()
+        if check_batched_grad:
+            check.batched_upstream()
         if check_backward_ad:
             check.zero_upstream()
             if check_undefined_grad:
@@ -289,6 +296,32 @@ class _Check:
         """A function without differentiable output must not depend on its inputs."""
         if any(np.any(block != 0) for row in self._numerical() for block in row):
             raise GradcheckError("Numerical gradient for function expected to be zero")
+
+    def batched_upstream(self) -> None:
+        """Backward of several upstream gradients at once must give what one at a time gives."""
+        for y in self.outputs:
+            upstream = y.new_empty(2, *y.shape).uniform_(-1, 1)
+            batched, *single = [
+                grad(
+                    y,
+                    self.checked,
+                    weights,
+                    retain_graph=True,
+                    allow_unused=True,
+                    is_grads_batched=weights is upstream,
+                )
+                for weights in (upstream, upstream[0], upstream[1])
+            ]
+            for number, rows in enumerate(zip(batched, *single, strict=True)):
+                together, *apart = [None if g is None else _numbers(g) for g in rows]
+                if together is not None and not np.allclose(
+                    together, np.concatenate(apart), rtol=self.rtol, atol=self.atol
+                ):
+                    raise GradcheckError(
+                        "gradcheck or gradgradcheck failed while testing batched gradient "
+                        f"computation: for input {number}, grad(..., is_grads_batched=True) gives "
+                        f"{together}, one call for each gives {np.concatenate(apart)}."
+                    )
 
     def zero_upstream(self) -> None:
         """Backward of an upstream gradient of zeros must give zeros."""

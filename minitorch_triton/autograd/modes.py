@@ -21,6 +21,7 @@ class _State(threading.local):
     """The level that waits while forward mode is disabled."""
     saved_tensors_hooks: tuple[tuple[Callable, Callable], ...] = ()
     """The pairs of hooks that are entered; the last one is in force."""
+    multithreading = True
     before_write: Callable | None = None
     """Called with a tensor that an in-place operation is about to write to."""
     hooks_disabled: str | None = None
@@ -177,6 +178,28 @@ class inference_mode(_GradMode):
 
     def _clone(self) -> _GradMode:
         return inference_mode(not self._enabled)
+
+
+def is_multithreading_enabled() -> bool:
+    """What :class:`set_multithreading_enabled` was last set to in this thread."""
+    return state.multithreading
+
+
+class set_multithreading_enabled:
+    """For compatibility: backward runs in the thread that calls it, whatever is set here.
+
+    Set at once when called, and until the end of the block as a context manager.
+    """
+
+    def __init__(self, mode: bool):
+        self._previous = state.multithreading
+        state.multithreading = mode
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        state.multithreading = self._previous
 
 
 class saved_tensors_hooks:

@@ -100,6 +100,10 @@ class Node:
     def _sequence_nr(self) -> int:
         return self.sequence_nr
 
+    def _set_sequence_nr(self, number: int) -> None:
+        """Run before the nodes with a smaller number that are ready at the same time."""
+        self.sequence_nr = number
+
     @property
     def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
         return tuple((None, 0) if edge is None else edge for edge in self.next_edges)

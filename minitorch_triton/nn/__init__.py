@@ -11,6 +11,7 @@ from minitorch_triton.nn.activation import (
     Sigmoid,
     SiLU,
     Softmax,
+    Softmin,
     Softplus,
     Tanh,
     Threshold,
@@ -61,6 +62,7 @@ __all__ = [
     "ELU",
     "Softplus",
     "Softmax",
+    "Softmin",
     "LogSoftmax",
     "LogSigmoid",
     # losses

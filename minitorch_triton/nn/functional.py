@@ -105,6 +105,15 @@ def softmax(
     return ops.softmax(input, dim, dtype)
 
 
+def softmin(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> Tensor:
+    """:func:`softmax` of ``-input``."""
+    if dim is None:
+        dim = _softmax_dim("softmin", input.dim(), _stacklevel)
+    return ops.softmax(-input, dim, dtype)
+
+
 def log_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
 ) -> Tensor:

@@ -131,6 +131,7 @@ class Plan:
         lines = [f"[{', '.join(f'a{number}' for number in range(len(args)))}] = args"]
         for number, storage in enumerate(storages):
             lines.append(f"s{number} = take({self._constant(storage.bin)})")
+            lines.append(f"s{number}.size = {storage.size}")
         for prepared, grid, values in launches:
             kernel = self._constant(prepared)
             slots = ", ".join(map(self._number, (*grid, *values)))

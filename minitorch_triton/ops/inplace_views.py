@@ -79,7 +79,7 @@ def resize_(x: Any, *sizes: Any) -> Any:
         return x
     check_countable(x)
     form = layout(shape, None, x.dtype, x.device)
-    if x.offset * x.itemsize + form.nbytes > x.storage.nbytes():
+    if x.offset * x.itemsize + form.nbytes > x.storage.size:
         _enlarge(x, math.prod(shape))
     x.layout = form
     x.storage.written()
@@ -88,7 +88,7 @@ def resize_(x: Any, *sizes: Any) -> Any:
 
 def _enlarge(x: Any, numel: int) -> None:
     """New memory for x that begins with what its memory holds from its first element on."""
-    old = dispatch.Tensor(x.storage, _row(x.storage.nbytes() // x.itemsize - x.offset, x), x.offset)
+    old = dispatch.Tensor(x.storage, _row(x.storage.size // x.itemsize - x.offset, x), x.offset)
     new = dispatch.empty((numel,), x.dtype, x.device)
     creation.copy_into(views.narrow(new, 0, 0, old.numel()), old)
     version = x.storage.version

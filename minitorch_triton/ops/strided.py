@@ -28,13 +28,12 @@ def as_strided(
     """
     size, stride = views.shape_arguments((size,)), views.shape_arguments((stride,))
     start = input.offset if storage_offset is None else storage_offset
-    _check_geometry(size, stride, start, input)
+    if len(size) != len(stride):
+        raise RuntimeError("mismatch in length of strides and shape")
     return _as_strided(input, input.layout, size, stride, start - input.offset)
 
 
 def _check_geometry(size: tuple, stride: tuple, start: int, x: Any) -> None:
-    if len(size) != len(stride):
-        raise RuntimeError("mismatch in length of strides and shape")
     if any(step < 0 for step in stride):
         raise RuntimeError(
             "as_strided: Negative strides are not supported at the moment, got strides: "
@@ -43,11 +42,11 @@ def _check_geometry(size: tuple, stride: tuple, start: int, x: Any) -> None:
     if start < 0:
         raise RuntimeError(f"Tensor: invalid storage offset {start}")
     needed = (start + _extent(size, stride)) * x.itemsize
-    if math.prod(size) and needed > x.storage.nbytes():
+    if math.prod(size) and needed > x.storage.size:
         raise RuntimeError(
             f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {start}, and "
             f"itemsize {x.itemsize} requiring a storage size of {needed} are out of bounds for "
-            f"storage of size {x.storage.nbytes()}"
+            f"storage of size {x.storage.size}"
         )
 
 
@@ -67,6 +66,7 @@ def _as_strided(x: Any, form: Layout, size: tuple, stride: tuple, distance: int)
             f"the gradient of as_strided needs a base without gaps, not one of shape "
             f"{tuple(form.shape)} and strides {form.strides}"
         )
+    _check_geometry(size, stride, x.offset + distance, x)
     return views.make_view(
         x,
         layout(size, stride, form.dtype, form.device),

@@ -694,3 +694,29 @@ CASES = [
 @pytest.mark.parametrize("run", CASES, ids=[run.__name__ for run in CASES])
 def test_as_pytorch(run):
     check(run, message=True)
+
+
+def test_the_order_of_nodes_can_be_set():
+    def run(T):
+        x = T.ones(2, requires_grad=True)
+        early, late = x * 2, x * 3
+        early.grad_fn._set_sequence_nr(late.grad_fn._sequence_nr() + 1)
+        order = []
+        early.register_hook(lambda grad: order.append("early"))
+        late.register_hook(lambda grad: order.append("late"))
+        (early + late).sum().backward()
+        return order, x.grad
+
+    check(run)
+
+
+def test_multithreading_is_a_setting_that_is_kept():
+    def run(T):
+        enabled = T.autograd.is_multithreading_enabled
+        seen = [enabled()]
+        with T.autograd.set_multithreading_enabled(False):
+            seen.append(enabled())
+            T.autograd.set_multithreading_enabled(True)
+        return [*seen, enabled()]
+
+    check(run)

@@ -245,7 +245,21 @@ def test_in_place_comparisons_of_integers():
     check(run)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is dep:DeprecationWarning")  # PyTorch's own
+def test_views_outside_a_dual_tensor_are_views_of_its_tangent():
+    def run(T):
+        ad = T.autograd.forward_ad
+        primal, tangent = T.arange(5.0)[:4].detach(), T.ones(4)
+        with ad.dual_level():
+            x = ad.make_dual(primal, tangent)
+            wider = ad.unpack_dual(x.as_strided((5,), (1,))).tangent
+            return wider, ad.unpack_dual(x).tangent is tangent
+
+    check(run)
+
+
 def test_storage_of_a_view_is_that_of_its_base():
     for T in (mt, torch):
         x = T.zeros(4)
         assert x[1:].untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+        assert x[1:].untyped_storage().nbytes() == 16

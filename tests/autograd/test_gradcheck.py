@@ -217,7 +217,34 @@ def test_gradgradcheck(options):
         check(lambda T: second(T, options, wrong=True))
 
 
-def test_what_needs_vmap_is_refused():
-    with pytest.raises(NotImplementedError, match="vmap"):
-        mt.autograd.gradcheck(*right(mt), check_batched_grad=True)
+def test_batches_of_upstream_gradients():
+    x = mt.rand(3, dtype=mt.float64, requires_grad=True)
+    y = mt.rand(3, dtype=mt.float64, requires_grad=True)
+    assert mt.autograd.gradcheck(lambda x, y: (x * y, y.sum()), (x, y), check_batched_grad=True)
+    assert mt.autograd.gradcheck(
+        mt.sin, x, check_batched_grad=True, check_forward_ad=True, check_batched_forward_grad=True
+    )
+    with pytest.raises(AssertionError, match="check_batched_grad=True requires"):
+        mt.autograd.gradcheck(
+            mt.sin, x, check_batched_grad=True, check_backward_ad=False, check_forward_ad=True
+        )
     check(lambda T: verdict(T, right, {"check_backward_ad": False}))
+
+
+def test_backward_that_depends_on_the_call_fails_in_batches():
+    class Counting(mt.autograd.Function):
+        calls = 0
+
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            # The first calls, which nothing is compared with twice, are right.
+            Counting.calls += 1
+            return g if Counting.calls <= 6 else g * Counting.calls
+
+    x = mt.rand(3, dtype=mt.float64, requires_grad=True)
+    with pytest.raises(RuntimeError, match="testing batched gradient"):
+        mt.autograd.gradcheck(Counting.apply, x, check_batched_grad=True)

@@ -48,6 +48,7 @@ LAYERS = [
     ("Softplus", (), {}, (3, 4)),
     ("Softplus", (2.0, 0.5), {}, (3, 4)),
     ("Softmax", (1,), {}, (3, 4)),
+    ("Softmin", (1,), {}, (3, 4)),
     ("LogSoftmax", (), {"dim": 0}, (3, 4)),
 ]
 LOSSES = [
