@@ -33,12 +33,13 @@ from minitorch_triton.nn.loss import (
 )
 from minitorch_triton.nn.module import Module
 from minitorch_triton.nn.normalization import BatchNorm1d, LayerNorm
-from minitorch_triton.nn.parameter import Parameter
+from minitorch_triton.nn.parameter import Buffer, Parameter
 from minitorch_triton.nn.sparse import Embedding
 
 __all__ = [
     "Module",
     "Parameter",
+    "Buffer",
     # containers
     "Sequential",
     "ModuleList",

@@ -16,7 +16,7 @@ import torch
 from minitorch_triton.autograd import no_grad
 from minitorch_triton.nn.hooks import BackwardHooks, ModuleHook, hook_last_node
 from minitorch_triton.nn.modules import module as everywhere
-from minitorch_triton.nn.parameter import Parameter
+from minitorch_triton.nn.parameter import Buffer, Parameter
 from minitorch_triton.optim.optimizer import clear_grad
 from minitorch_triton.tensor import Tensor, from_torch
 from minitorch_triton.utils.hooks import RemovableHandle, register
@@ -435,6 +435,10 @@ class Module:
                     "(torch.nn.Module or None expected)"
                 )
             modules[name] = value
+        elif isinstance(value, Buffer):
+            if buffers is None:
+                raise AttributeError("cannot assign buffer before Module.__init__() call")
+            self.register_buffer(name, value, value.persistent)
         elif buffers is not None and name in buffers:
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(

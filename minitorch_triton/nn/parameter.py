@@ -1,4 +1,4 @@
-"""``Parameter``: a tensor that a module trains."""
+"""``Parameter``: a tensor that a module trains; ``Buffer``: one that it only keeps."""
 
 from __future__ import annotations
 
@@ -38,6 +38,24 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
+
+
+class Buffer(Tensor):
+    """A tensor that a module registers as state, but does not train, when it is assigned to it.
+
+    Args:
+        data: the tensor whose memory the buffer shares; an empty one by default.
+        persistent: whether it is in the module's state_dict.
+    """
+
+    persistent = True
+
+    def __init__(self, data: Tensor | None = None, *, persistent: bool = True):
+        if data is None:
+            data = make((0,), None, torch.get_default_dtype(), None, False)
+        super().__init__(data.storage, data.layout, data.offset)
+        self.requires_grad = data.requires_grad
+        self.persistent = persistent
 
 
 def empty_parameter(shape: tuple[int, ...], device: Any, dtype: torch.dtype | None) -> Parameter:

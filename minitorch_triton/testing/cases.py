@@ -639,6 +639,15 @@ _CLASSIFICATION = [
     Case("softmax:first", "softmax", lambda t, x: x.softmax(0), (LOGITS,), terms=7, condition=2),
     Case("softmax:middle", "softmax", lambda t, x: x.softmax(1), (CUBE,), terms=7, condition=2),
     Case(
+        "nn.functional.softmin",
+        "softmax",
+        lambda t, x: t.nn.functional.softmin(x, -1),
+        (LOGITS,),
+        "softmax of -x",
+        terms=7,
+        condition=2,
+    ),
+    Case(
         "log_softmax",
         "softmax",
         lambda t, x: t.log_softmax(x, 1),

@@ -31,6 +31,7 @@ def outcome(function, t):
 def comparable(text):
     """Names of our own types as PyTorch's."""
     for ours, theirs in (
+        ("minitorch_triton.nn.parameter.Buffer", "torch.FloatTensor"),
         ("minitorch_triton.nn.parameter.", "torch.nn.parameter."),
         ("minitorch_triton.tensor.Tensor", "torch.FloatTensor"),
         ("minitorch_triton.nn.linear.", "torch.nn.modules.linear."),
@@ -173,12 +174,33 @@ def a_name_changes_its_meaning(t, n):
     return found
 
 
+@script
+def buffers_by_assignment(t, n):
+    m = n.Module()
+    m.kept = n.Buffer(t.ones(2))
+    m.scratch = n.Buffer(t.zeros(1), persistent=False)
+    m.kept = t.zeros(2)
+    m.empty = n.Buffer()
+    m.scratch = n.Buffer(t.ones(1))
+    return (
+        m.state_dict(),
+        list(m.named_buffers()),
+        [isinstance(x, n.Buffer) for x in (m.kept, m.scratch, t.ones(1))],
+        m.scratch.persistent,
+        m.empty.dtype,
+        n.Buffer(t.ones(1, requires_grad=True)).requires_grad,
+    )
+
+
 for number, assign in enumerate(
     [
         lambda t, n, m: setattr(m, "p", t.ones(1)),
         lambda t, n, m: setattr(m, "p", 3),
         lambda t, n, m: setattr(m, "c", 3),
         lambda t, n, m: setattr(m, "b", 3),
+        lambda t, n, m: setattr(m, "p", n.Buffer(t.ones(1))),
+        lambda t, n, m: setattr(m, "c", n.Buffer(t.ones(1))),
+        lambda t, n, m: setattr(m, "forward", n.Buffer(t.ones(1))),
         lambda t, n, m: delattr(m, "none"),
         lambda t, n, m: m.register_parameter("q", t.ones(1)),
         lambda t, n, m: m.register_parameter("q", n.Parameter(t.ones(1)) * 2),
@@ -216,6 +238,7 @@ for number, value in enumerate(
     [
         lambda t, n: n.Parameter(t.ones(1)),
         lambda t, n: n.ReLU(),
+        lambda t, n: n.Buffer(t.ones(1)),
     ]
 ):
 
