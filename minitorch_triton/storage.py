@@ -7,7 +7,7 @@ layouts are one object, so that comparing and hashing them costs an address comp
 from __future__ import annotations
 
 import math
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 import torch
 
@@ -175,12 +175,26 @@ class Storage:
             torch.autograd.graph.increment_version(self.buffer)
         elif self.own_version is not None:
             self.own_version += 1
+        if _counted_together and self in _counted_together:
+            for storage in _counted_together[self]:
+                storage.set_version(self.version)
+
+    def count_with(self, other: Storage) -> None:
+        """Go on counting where another storage is; from here on writes to one count for both."""
+        self.set_version(other.version)
+        together = _counted_together.setdefault(other, WeakSet((other,)))
+        together.add(self)
+        _counted_together[self] = together
 
     def __del__(self) -> None:
         free = self.bin
         if free is not None and pool.held < pool.capacity:
             pool.held += free.size
             free.append((self.buffer, self.address))
+
+
+_counted_together: WeakKeyDictionary[Storage, WeakSet[Storage]] = WeakKeyDictionary()
+"""The storages whose writes are counted together with those of a storage."""
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

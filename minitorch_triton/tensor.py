@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import warnings
 import weakref
 from collections import OrderedDict
@@ -595,11 +596,14 @@ class Tensor:
         return self
 
     def _take_memory_of(self, other: Tensor) -> None:
-        # The version counter is the tensor's, not that of the memory it gets.
-        version = self.storage.version
+        # The version counter is the tensor's and its views', not that of the memory it gets.
+        before = self.storage
         self.storage, self.layout = other.storage.alias(), other.layout
         self.offset, self.address = other.offset, other.address
-        self.storage.set_version(version)
+        if sys.getrefcount(before) > 2:  # more than this variable and the argument
+            self.storage.count_with(before)
+        else:
+            self.storage.set_version(before.version)
         self._accumulator = None
 
     def register_hook(self, hook: Callable) -> RemovableHandle:
@@ -1173,6 +1177,7 @@ class Tensor:
     t_ = inplace_views.t_
     squeeze_ = inplace_views.squeeze_
     unsqueeze_ = inplace_views.unsqueeze_
+    as_strided_ = inplace_views.as_strided_
     resize_ = inplace_views.resize_
     resize_as_ = inplace_views.resize_as_
 

@@ -39,11 +39,6 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     return _apply(pointwise.threshold, inplace, input, threshold, value)
 
 
-def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
-    """In-place version of :func:`threshold`."""
-    return pointwise.threshold.inplace(input, threshold, value)
-
-
 def tanh(input: Tensor) -> Tensor:
     """The hyperbolic tangent."""
     return pointwise.tanh(input)
@@ -108,7 +103,11 @@ def softmax(
 def softmin(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
 ) -> Tensor:
-    """:func:`softmax` of ``-input``."""
+    """:func:`softmax` of -x along ``dim``.
+
+    Args:
+        dtype: that the input is cast to first.
+    """
     if dim is None:
         dim = _softmax_dim("softmin", input.dim(), _stacklevel)
     return ops.softmax(-input, dim, dtype)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from minitorch_triton.autograd.inplace import Chain, check_countable, check_inplace
 from minitorch_triton.autograd.modes import state
-from minitorch_triton.ops import creation, dispatch, views
+from minitorch_triton.ops import creation, dispatch, strided, views
 from minitorch_triton.ops.creation import wrap_dim
 from minitorch_triton.storage import Layout, layout
 
@@ -22,21 +22,28 @@ def _in_place(function: Callable, undo: Callable[..., Chain]) -> Callable:
     """
 
     def method(x: Any, *args: Any) -> Any:
-        check_countable(x)
-        if state.grad_enabled and x.requires_grad:
-            check_inplace(x)
-        y = function(x, *args)
-        before = x.layout
-        x.layout = y.layout
-        x.storage.written()
-        x.follow(y, undo(before, *args))
-        if y._tangent is not None:
-            state.dual_level.attach(x, y._tangent)
-        return x
+        _check(x)
+        return _become(x, function(x, *args), undo(x.layout, *args))
 
     method.__name__ = f"{function.__name__}_"
     method.__doc__ = f"In-place version of :meth:`{function.__name__}`."
     return method
+
+
+def _check(x: Any) -> None:
+    check_countable(x)
+    if state.grad_enabled and x.requires_grad:
+        check_inplace(x)
+
+
+def _become(x: Any, y: Any, back: Chain) -> Any:
+    """Let x be its view y, from which the steps ``back`` lead to what x was."""
+    x.layout, x.offset, x.address = y.layout, y.offset, y.address
+    x.storage.written()
+    x.follow(y, back)
+    if y._tangent is not None:
+        state.dual_level.attach(x, y._tangent)
+    return x
 
 
 def _untransposed(before: Layout, dim0: int, dim1: int) -> Chain:
@@ -61,6 +68,15 @@ transpose_ = _in_place(views.transpose, _untransposed)
 t_ = _in_place(views.t, lambda before: ((), (views.t,)))
 unsqueeze_ = _in_place(views.unsqueeze, _unsqueezed)
 squeeze_ = _in_place(views.squeeze, _restored_ones)
+
+
+def as_strided_(
+    x: Any, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Any:
+    """In-place version of :meth:`as_strided`."""
+    _check(x)
+    y = strided.as_strided(x, size, stride, storage_offset)
+    return _become(x, y, ((), strided.step_back(x, y)))
 
 
 def resize_(x: Any, *sizes: Any) -> Any:

@@ -211,8 +211,8 @@ class Elementwise(Op):
         function: the device function; its parameters are tensors or Python numbers.
         derivatives: for each parameter that has one the device function of its gradient; the
             names of *its* parameters say what is saved (``g``, ``y``, or those of ``function``).
-        result: "promoted", "float" (integers become the default float), "bool", "floating"
-            (integers are an error), or "integer" (floats are one).
+        result: "promoted", "unchanged" (whatever the numbers are), "float" (integers become the
+            default float), "bool", "floating" (integers are an error), or "integer" (floats are).
         defaults: values of trailing parameters that a call may leave out.
     """
 
@@ -312,7 +312,7 @@ class Elementwise(Op):
         """Compute and result dtype; an operand is a tensor, a layout or a Number."""
         numbers = [operand.kind for operand in operands if isinstance(operand, Number)]
         tensors = [operand for operand in operands if not isinstance(operand, Number)]
-        if self.result == "floating":
+        if self.result in ("floating", "unchanged"):
             numbers = []  # a slope or a limit does not make an integer a float
         common = promotion.result_type(tensors, numbers)
         if common == torch.bool and self.name in _NO_BOOLS:
@@ -697,7 +697,7 @@ relu = Elementwise("Relu", fn.relu, {"x": fn.relu_grad})
 leaky_relu = Elementwise(
     "LeakyRelu", fn.leaky_relu, {"x": fn.leaky_relu_grad}, "floating", negative_slope=0.01
 )
-threshold = Elementwise("Threshold", fn.threshold, {"x": fn.threshold_grad}, "floating")
+threshold = Elementwise("Threshold", fn.threshold, {"x": fn.threshold_grad}, "unchanged")
 tanh = Elementwise("Tanh", fn.tanh_, {"x": fn.tanh_grad}, "float")
 sigmoid = Elementwise("Sigmoid", fn.sigmoid, {"x": fn.sigmoid_grad}, "float")
 silu = Elementwise("Silu", fn.silu, {"x": fn.silu_grad}, "floating")

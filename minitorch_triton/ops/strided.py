@@ -77,6 +77,21 @@ def _as_strided(x: Any, form: Layout, size: tuple, stride: tuple, distance: int)
     )
 
 
+def step_back(x: Any, view: Any) -> tuple:
+    """The step of a chain that leads from a view by strides back to x."""
+    if view.numel() == x.numel() and is_dense(view.layout) and is_dense(x.layout):
+        form = x.layout
+        return _as_strided, view.layout, form.shape, form.strides, x.offset - view.offset
+    return (_lost,)
+
+
+def _lost(x: Any) -> Any:
+    raise RuntimeError(
+        "a view of a tensor that as_strided_ took elements from, or gave more than once, cannot be "
+        "modified inplace"
+    )
+
+
 class _AsStrided(views.ViewNode):
     """Adds each element of the gradient where the view read it, and reads x's elements there."""
 

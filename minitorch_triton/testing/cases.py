@@ -201,9 +201,9 @@ _ELEMENTWISE = [
     unary("relu", "max(x, 0)"),
     unary("nn.functional.leaky_relu", "x if x > 0 else negative_slope * x"),
     Case(
-        "nn.functional.threshold",
+        "threshold",
         "elementwise",
-        lambda t, x: t.nn.functional.threshold(x, 0.25, -1.0),
+        lambda t, x: t.threshold(x, 0.25, -1.0),
         summary="x if x > threshold else value",
     ),
     unary("tanh", "hyperbolic tangent", condition=4),
@@ -639,9 +639,9 @@ _CLASSIFICATION = [
     Case("softmax:first", "softmax", lambda t, x: x.softmax(0), (LOGITS,), terms=7, condition=2),
     Case("softmax:middle", "softmax", lambda t, x: x.softmax(1), (CUBE,), terms=7, condition=2),
     Case(
-        "nn.functional.softmin",
+        "softmin",
         "softmax",
-        lambda t, x: t.nn.functional.softmin(x, -1),
+        lambda t, x: t.nn.functional.softmin(x, 1),
         (LOGITS,),
         "softmax of -x",
         terms=7,

@@ -43,6 +43,16 @@ def unsqueezed_and_squeezed(T, x):
     return y * x
 
 
+def strided_in_place(T, x):
+    y = x * 2
+    before = y.view(-1)
+    y.as_strided_((3, 2), (1, 3))
+    before[:2].mul_(3)
+    y[1].add_(before[0])
+    y.as_strided_((2, 2), (2, 1), 1)
+    return y * y
+
+
 def overlapping(T, x):
     return (x * 2).as_strided((3, 2), (1, 1)) ** 2
 
@@ -82,6 +92,7 @@ def split_unsafely(T, x):
         turned_base,
         turned_view,
         unsqueezed_and_squeezed,
+        strided_in_place,
         overlapping,
         strided_into_base,
         strided_turned,
@@ -127,6 +138,15 @@ def test_a_saved_tensor_must_not_be_turned():
     y.t_()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         z.sum().backward()
+
+
+def test_elements_that_as_strided_left_out_are_not_asked_for():
+    x = leaf(mt, 2, 3)
+    y = x * 2
+    view = y[0]
+    y.as_strided_((2,), (1,))
+    with pytest.raises(RuntimeError, match="as_strided_ took elements from"):
+        view.mul_(2)
 
 
 def test_as_strided_stays_inside_the_memory():

@@ -475,7 +475,23 @@ def tangent_of_integers(T):
         return seen, T.autograd.forward_ad.unpack_dual(y).tangent, n
 
 
+def versions_after_new_data(T):
+    x = T.zeros(2, 3)
+    x.add_(1)
+    view, alone, source = x[0], T.zeros(2), T.zeros(4)
+    x.data = source
+    alone.data = source
+    seen = []
+    for written in (x, view, source, alone, x.view(2, 2)):
+        written.add_(1)
+        seen.append((x._version, view._version, source._version, alone._version))
+    x.data = T.ones(1)
+    view.add_(1)
+    return seen, x._version, view, x
+
+
 SAME = {
+    "versions after new data": versions_after_new_data,
     "history lost": history_lost,
     "detached and used": detached_and_used,
     "input returned in no_grad": input_returned_in_no_grad,
