@@ -59,6 +59,7 @@ class Runtime(ctypes.Structure):
     _fields_ = [
         ("parallel", ctypes.c_void_p),
         ("max_threads", ctypes.c_void_p),
+        ("thread_number", ctypes.c_void_p),
         ("enter_thread", ctypes.CFUNCTYPE(None)),
         ("serial", ctypes.c_int32),
         ("lock_interpreter", ctypes.c_void_p),
@@ -89,10 +90,12 @@ def runtime() -> Runtime:
         try:
             library = ctypes.CDLL(path)
             parallel, max_threads = library.GOMP_parallel, library.omp_get_max_threads
+            thread_number = library.omp_get_thread_num
         except (OSError, AttributeError):
             continue
         result.parallel = ctypes.cast(parallel, ctypes.c_void_p).value
         result.max_threads = ctypes.cast(max_threads, ctypes.c_void_p).value
+        result.thread_number = ctypes.cast(thread_number, ctypes.c_void_p).value
         result.enter_thread = ctypes.CFUNCTYPE(None)(
             functools.partial(_follow_torch, library.omp_set_num_threads, max_threads)
         )

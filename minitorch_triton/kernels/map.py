@@ -222,7 +222,7 @@ def collapse(
 
 def flat_block(on_cpu: bool) -> int:
     """Elements per program of a flat map: one size, so that few variants are compiled."""
-    return 16384 if on_cpu else 1024
+    return 4096 if on_cpu else 1024
 
 
 def tile(n: int, on_cpu: bool) -> tuple[int, int]:

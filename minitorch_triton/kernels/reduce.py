@@ -313,7 +313,11 @@ def identity_element(kind: str, dtype: torch.dtype) -> float | int:
 def reduce_tile(m: int, n: int, kept_inner: bool, on_cpu: bool) -> tuple[int, int]:
     """Kept and reduced elements per step: the contiguous direction gets the long side."""
     elements = 4096 if on_cpu else 1024
-    inner = next(size for size in (16, 128, 1024) if size >= min(m if kept_inner else n, 1024))
+    if kept_inner and on_cpu:
+        # 64 sums stay in registers. Wide rows give work to all threads with longer loops, too.
+        inner = 16 if m <= 16 else 64 if m <= 16384 else 1024
+    else:
+        inner = next(size for size in (16, 128, 1024) if size >= min(m if kept_inner else n, 1024))
     outer = min(elements // inner, 16 if on_cpu else 64)
     return (inner, outer) if kept_inner else (outer, inner)
 

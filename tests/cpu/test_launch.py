@@ -17,6 +17,7 @@ from minitorch_triton.cpu import launch, toolchain
 
 BODY = """
 #include <pthread.h>
+#include <sched.h>
 #include "mt_launch.h"
 static void body(mt_launch *L) {{ {body} }}
 #define MT_PROGRAM_COST {cost}
@@ -149,6 +150,24 @@ def test_a_failure_is_reported_and_stops_the_launch(build):
     with pytest.raises(launch.KernelError, match="device_assert failed in kernel kernel"):
         kernel.launch((100, 1, 1), (ran.data_ptr(),))
     assert ran[:6].all() and not ran[6:].any()
+
+
+# A chain: each program waits for the one before it.
+CHAIN = """
+int64_t *done = (int64_t *)L->args[0];
+while (__atomic_load_n(done, __ATOMIC_ACQUIRE) != L->pid[0]) sched_yield();
+__atomic_store_n(done, L->pid[0] + 1, __ATOMIC_RELEASE);
+"""
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_program_may_wait_for_earlier_ones(build, threads, count):
+    threads(count)
+    kernel = build(CHAIN, ["*i64"], cost="1e5")
+    for _ in range(5):
+        done = torch.zeros(1, dtype=torch.int64)
+        kernel.launch((200, 1, 1), (done.data_ptr(),))
+        assert done.item() == 200
 
 
 # Each program notes which thread it ran on, and takes long enough for all threads to join in.

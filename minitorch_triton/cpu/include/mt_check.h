@@ -320,12 +320,12 @@ static inline void mt_check_end(mt_launch *L) {
     MT_EXPORT int mt_checked_call(const int64_t *packed, mt_checks *checks) {                      \
         mt_job job = {.args = packed + 3, .launcher = &mt_thread_known,                            \
                       .grid = {(int32_t)packed[0], (int32_t)packed[1], (int32_t)packed[2]}};       \
-        job.total = job.chunk = mt_count_programs(job.grid);                                       \
-        if (job.total <= 0) return job.total < 0 ? MT_BAD_GRID : MT_OK;                            \
-        checks->several = job.total > 1;                                                           \
+        const int64_t total = mt_count_programs(job.grid);                                         \
+        if (total <= 0) return total < 0 ? MT_BAD_GRID : MT_OK;                                    \
+        checks->several = total > 1;                                                               \
         mt_checks *outer = mt_check;                                                               \
         mt_check = checks;                                                                         \
-        mt_work(&job, mt_checked_body);                                                            \
+        mt_run_here(&job, mt_work_body, 0, total);                                                 \
         mt_check = outer;                                                                          \
         return job.status;                                                                         \
     }
