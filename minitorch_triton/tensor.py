@@ -142,7 +142,7 @@ class Tensor:
     _requires_grad: bool = False
     _grad: Tensor | None = None
     _grad_dtype: Any = OWN_DTYPE
-    _grad_fn: Node | None = None
+    _node: Node | None = None
     output_nr: int = 0
     _accumulator: Callable | None = None
     _view: tuple[Tensor, tuple] | None = None
@@ -164,7 +164,7 @@ class Tensor:
         self.offset = offset
         self.address = storage.address + offset * form.dtype.itemsize
         self._requires_grad = False
-        self._grad_fn = None
+        self._node = None
         self._view = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -262,7 +262,7 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
-        if self._requires_grad or self._grad_fn is not None:
+        if self._requires_grad or self._node is not None:
             return True
         return self._view is not None and self._view[0].requires_grad
 
@@ -314,7 +314,28 @@ class Tensor:
         """The node that made this tensor, None for a leaf."""
         if self._view is not None and self._view_version != self.storage.version:
             self._rebuild_history()
-        return self._grad_fn
+        return self._node
+
+    @property
+    def _grad_fn(self) -> Node | None:
+        return self.grad_fn
+
+    @_grad_fn.deleter
+    def _grad_fn(self) -> None:
+        raise RuntimeError("_grad_fn of a tensor cannot be deleted")
+
+    @property
+    def _backward_hooks(self) -> Hooks | None:
+        """The hooks on the gradient of a leaf, by id."""
+        return self._leaf_hooks
+
+    @_backward_hooks.setter
+    def _backward_hooks(self, hooks: Hooks | None) -> None:
+        self._leaf_hooks = hooks
+
+    @_backward_hooks.deleter
+    def _backward_hooks(self) -> None:
+        raise RuntimeError("_backward_hooks of a tensor cannot be deleted")
 
     @property
     def _version(self) -> int:
@@ -337,7 +358,7 @@ class Tensor:
     @property
     def grad(self) -> Tensor | None:
         """The accumulated gradient of a leaf."""
-        if self._grad is None and not self._retains_grad and self._grad_fn is not None:
+        if self._grad is None and not self._retains_grad and self._node is not None:
             warnings.warn(
                 "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its "
                 ".grad attribute won't be populated during autograd.backward(). If you indeed want "
@@ -434,7 +455,7 @@ class Tensor:
 
         None for a view that was made outside the graph of something inside.
         """
-        node = self._grad_fn if self._view is None else self.grad_fn
+        node = self._node if self._view is None else self.grad_fn
         if node is not None:
             return node, self.output_nr
         if not self._requires_grad:
@@ -450,7 +471,7 @@ class Tensor:
 
     def rebase(self, node: Node, output_nr: int) -> None:
         """Become an output of ``node``."""
-        self._grad_fn = node
+        self._node = node
         self.output_nr = output_nr
         if self._view is not None:
             self._view_version = self.storage.version
@@ -496,30 +517,30 @@ class Tensor:
             self._turned = chain, joined(back, self._turned[1])
         else:
             self._view = base, chain
-        if view._grad_fn is not None:
-            self._move_retained(view._grad_fn, 0)
-            self.rebase(view._grad_fn, 0)
+        if view._node is not None:
+            self._move_retained(view._node, 0)
+            self.rebase(view._node, 0)
         self._view_version = self.storage.version
 
     def _rebuild_history(self) -> None:
         """After the memory was written: take over what the base's history has become."""
         assert self._view is not None
         base, chain = base_and_chain(self)
-        if self._grad_fn is None and not base.requires_grad:
+        if self._node is None and not base.requires_grad:
             self._view_version = self.storage.version
             return
         refuse_rewriting(self, of_base=True)
         self._view_version = self.storage.version
         with enable_grad():
             fresh = replay(base, chain)
-        if fresh._grad_fn is not None:
-            self._move_retained(fresh._grad_fn, fresh.output_nr)
-        self._grad_fn, self.output_nr = fresh._grad_fn, fresh.output_nr
+        if fresh._node is not None:
+            self._move_retained(fresh._node, fresh.output_nr)
+        self._node, self.output_nr = fresh._node, fresh.output_nr
 
     def _move_retained(self, node: Node, output_nr: int) -> None:
         """What ``retain_grad`` keeps is the gradient of the tensor as it is after a write."""
-        if self._retains_grad and self._grad_fn is not None and self._grad_fn.hooks is not None:
-            retain = self._grad_fn.hooks.retained.pop(self.output_nr)
+        if self._retains_grad and self._node is not None and self._node.hooks is not None:
+            retain = self._node.hooks.retained.pop(self.output_nr)
             node.own_hooks().retained[output_nr] = retain
 
     def laid_out_as(self, form: Layout) -> Tensor:
@@ -552,9 +573,9 @@ class Tensor:
                 "these gradients. To fix this error, please refer to the Optimizer.zero_grad() "
                 "function in torch/optim/optimizer.py as the solution."
             )
-        if self._grad_fn is not None:
+        if self._node is not None:
             self._detached_at = next_sequence_nr()
-        self._grad_fn = None
+        self._node = None
         self._requires_grad = False
         self._tangent = None
         return self
@@ -649,8 +670,8 @@ class Tensor:
             if tensor is not None and grad is not None:
                 tensor._grad = grad.clone() if tensor._grad is None else tensor._grad + grad
 
-        assert self._grad_fn is not None
-        self._grad_fn.own_hooks().retained[self.output_nr] = retain
+        assert self._node is not None
+        self._node.own_hooks().retained[self.output_nr] = retain
 
     @property
     def retains_grad(self) -> bool:

@@ -1,10 +1,11 @@
 """The dynamic graph: nodes, the backward engine, ``Function`` and the modes."""
 
-from minitorch_triton.autograd import forward_ad, functional, graph
+from minitorch_triton.autograd import forward_ad, functional, grad_mode, graph
 from minitorch_triton.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from minitorch_triton.autograd.api import backward, grad
 from minitorch_triton.autograd.drawing import draw
 from minitorch_triton.autograd.function import Function, once_differentiable
+from minitorch_triton.autograd.grad_mode import is_view_replay_enabled
 from minitorch_triton.autograd.gradcheck import gradcheck, gradgradcheck
 from minitorch_triton.autograd.modes import (
     enable_grad,
@@ -31,6 +32,7 @@ __all__ = [
     "forward_ad",
     "functional",
     "grad",
+    "grad_mode",
     "gradcheck",
     "gradgradcheck",
     "graph",
@@ -38,6 +40,7 @@ __all__ = [
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "is_multithreading_enabled",
+    "is_view_replay_enabled",
     "no_grad",
     "once_differentiable",
     "set_detect_anomaly",

@@ -47,7 +47,7 @@ def refuse_rewriting(view: Any, *, of_base: bool) -> None:
     what = "is being modified inplace"
     if of_base:
         what = "its base or another view of its base has been modified inplace"
-    node = view._grad_fn
+    node = view._node
     start = "A view"
     if node is not None:
         start = f"Output {view.output_nr} of {node.forward_name()} is a view"

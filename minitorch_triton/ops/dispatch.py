@@ -96,7 +96,7 @@ def bare(storage: Storage, form: Layout, offset: int, address: int) -> Tensor:
     tensor.offset = offset
     tensor.address = address
     tensor._requires_grad = False
-    tensor._grad_fn = tensor._view = None
+    tensor._node = tensor._view = None
     return tensor
 
 
@@ -476,7 +476,7 @@ class Op:
             for arg in args:
                 if isinstance(arg, Tensor) and (
                     arg._requires_grad
-                    or arg._grad_fn is not None
+                    or arg._node is not None
                     or (arg._view is not None and arg.requires_grad)
                 ):
                     if self.linked:
@@ -612,7 +612,7 @@ class Op:
             tensor = isinstance(arg, Tensor)
             requires_grad = tensor and (
                 arg._requires_grad
-                or arg._grad_fn is not None
+                or arg._node is not None
                 or (arg._view is not None and arg.requires_grad)
             )
             needed.append(requires_grad)

@@ -7,6 +7,8 @@ import threading
 import pytest
 from same import check
 
+import minitorch_triton as mt
+
 
 def inference_flags(T):
     with T.inference_mode():
@@ -200,3 +202,16 @@ CASES = [
 @pytest.mark.parametrize("run", CASES, ids=[run.__name__ for run in CASES])
 def test_as_pytorch(run):
     check(run, message=True)
+
+
+def test_the_module_of_modes_has_pytorchs_name():
+    assert mt.autograd.grad_mode.no_grad is mt.no_grad
+    assert mt.autograd.grad_mode.set_grad_enabled is mt.set_grad_enabled
+
+
+def test_a_view_of_something_changed_is_made_again():
+    y = mt.ones(2, 2, requires_grad=True).clone()
+    view = y.view(-1)
+    y.add_(1)
+    assert mt.autograd.is_view_replay_enabled()
+    assert view.grad_fn.name() == "ViewBackward0"

@@ -512,7 +512,7 @@ def requires_false_nonleaf2(T):
 def del_attrs(T):
     r = []
     x = leaf(T, 2)
-    for a in ("data", "requires_grad", "grad"):
+    for a in ("data", "requires_grad", "_grad_fn", "_backward_hooks", "grad"):
         try:
             delattr(x, a)
             r.append("ok")

@@ -1,0 +1,30 @@
+"""PyTorch's name for what :mod:`modes` has, and for how views of something changed are made."""
+
+from __future__ import annotations
+
+from minitorch_triton.autograd.modes import (
+    enable_grad,
+    inference_mode,
+    no_grad,
+    set_grad_enabled,
+    set_multithreading_enabled,
+)
+
+
+def is_view_replay_enabled() -> bool:
+    """Whether a view whose base was changed in place is made again by the functions that made it.
+
+    True: PyTorch can also take such a view by its strides alone (``AsStridedBackward0``), which
+    minitorch_triton never does.
+    """
+    return True
+
+
+__all__ = [
+    "enable_grad",
+    "inference_mode",
+    "is_view_replay_enabled",
+    "no_grad",
+    "set_grad_enabled",
+    "set_multithreading_enabled",
+]
