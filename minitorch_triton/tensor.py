@@ -94,6 +94,8 @@ def _inplace(op: pointwise.Elementwise) -> Callable:
         missing = list(op.defaults.values())[len(operands) + 1 - len(op.parameters) :]
         if len(operands) + 1 < len(op.parameters):
             operands += tuple(missing)
+        if not op.linked:  # without a gradient: the graph sees a copy, whose target's is zero
+            return self.copy_(op(self, *operands))
         return op.inplace(self, *operands)
 
     method.__name__ = f"{op.name.lower()}_"
