@@ -321,8 +321,9 @@ def inplace_methods() -> list[str]:
     return [name for name in names if name not in random + no_values + without_gradient + logical]
 
 
-ONE_OPERAND = "add sub mul div copy fmod remainder eq ne lt le gt ge".split()
-ARGUMENTS = {f"{name}_": (torch.linspace(0.5, 2, 7),) for name in ONE_OPERAND}
+ARITHMETIC = ("add_", "sub_", "mul_", "div_", "copy_", "fmod_", "remainder_")
+COMPARISONS = ("eq_", "ne_", "lt_", "le_", "gt_", "ge_")
+ARGUMENTS = dict.fromkeys(ARITHMETIC + COMPARISONS, (torch.linspace(0.5, 2, 7),))
 ARGUMENTS |= dict.fromkeys(("transpose_", "swapaxes_", "swapdims_"), (0, 1))
 ARGUMENTS |= {"unsqueeze_": (1,), "as_strided_": ((7, 5), (1, 7))}
 ARGUMENTS |= {"pow_": (3,), "fill_": (2.5,), "clamp_": (0.3, 0.9)}
