@@ -1,5 +1,6 @@
 """Kernels that once went wrong; `fuzz.py` found them."""
 
+import pytest
 import torch
 import triton
 import triton.language as tl
@@ -37,3 +38,20 @@ def test_scans_over_one_column():
     scans[(1,)](x, out, ROWS=8, COLUMNS=1)
     expected = x.clamp(min=0) + x * 10 + torch.arange(8)[:, None] * 100
     torch.testing.assert_close(out, expected)
+
+
+@triton.jit
+def chosen(x_ptr, choice_ptr, out_ptr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    i = tl.arange(0, ROWS)[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    choice = tl.load(choice_ptr + i) != 0
+    tl.store(out_ptr + i, tl.load(x_ptr + i, mask=choice, other=0))
+
+
+@pytest.mark.parametrize("columns", [2, 4, 8, 16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int16])
+def test_short_rows_with_a_mask_from_memory(dtype, columns):
+    x = torch.arange(1, 16 * columns + 1).reshape(16, columns).to(dtype)
+    choice = torch.randint(0, 2, x.shape, dtype=torch.int8)
+    out = torch.empty_like(x)
+    chosen[(1,)](x, choice, out, ROWS=16, COLUMNS=columns)
+    assert torch.equal(out, x * choice)

@@ -36,7 +36,8 @@ class Frame:
     ``known`` are the conditions that hold throughout the frame, ``refuted`` those of which at
     least one does not; ``inner`` tells the body of an innermost loop. Where ``guard`` is given, a
     C condition, nothing of the kernel's memory may be touched without it; ``guarded`` tells whether
-    that can be had.
+    that can be had. ``tested`` tells that a load in it depends on a condition that
+    may differ from one run of the frame to the next.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -46,6 +47,7 @@ class Frame:
     inner: bool = False
     guard: str = ""
     guarded: bool = True
+    tested: bool = False
 
 
 @dataclass
@@ -118,7 +120,10 @@ class Emitter:
         return frame
 
     def pop(self) -> list[str]:
-        return self.frames.pop().lines
+        return self.pop_frame().lines
+
+    def pop_frame(self) -> Frame:
+        return self.frames.pop()
 
     def line(self, text: str, depth: int | None = None) -> None:
         self.frames[self.depth if depth is None else depth].lines.append(text)

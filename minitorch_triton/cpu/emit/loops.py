@@ -20,7 +20,7 @@ from .reduce import Lanes, Running, lanes_of
 from .registry import STATEMENTS
 
 if TYPE_CHECKING:
-    from .emitter import Emitter
+    from .emitter import Emitter, Frame
 
 J = Poly.symbol("j")
 
@@ -43,13 +43,30 @@ def emit_group(em: Emitter, group: Group) -> None:
     for stage in stages:
         emit_stage(em, group, stage)
     for variable, extent in reversed(group.extents.items()):
-        lines = em.pop()
+        body = em.pop_frame()
         if Poly.symbol(variable) in backwards:
             header = f"for (int {variable} = {extent - 1}; {variable} >= 0; --{variable})"
         else:
             header = f"for (int {variable} = 0; {variable} < {extent}; ++{variable})"
-        em.block(header, lines)
+        emit_loop(em, header, body)
         del em.extents[variable]
+
+
+def emit_loop(em: Emitter, header: str, body: Frame, *, independent: bool = False) -> None:
+    """A loop, with what the compiler has to know of it.
+
+    One with a load that is tested for each element must not be unrolled before it is vectorised.
+    Unrolled, the loads become a group, and for all vectors of a group gcc 12 takes the first vector
+    of the mask, which is wrong where the mask's elements are narrower than those that are loaded.
+
+    Args:
+        independent: no run of the body depends on what another one stores.
+    """
+    if independent:
+        em.line("#pragma GCC ivdep")
+    if body.tested:
+        em.line("#pragma GCC unroll 1")
+    em.block(header, body.lines)
 
 
 def operations(stage: Stage) -> set[Op | None]:
@@ -101,12 +118,12 @@ def ordered_loop(em: Emitter, stage: Stage, accumulators) -> None:
     em.push(inner=True)
     for task in stage.tasks:
         run_task(em, task, accumulators.get(task))
-    lines = em.pop()
+    body = em.pop_frame()
     backwards = any(task.op and task.op.attributes.get("reverse") for task in stage.tasks)
     if backwards:
-        em.block(f"for (int j = {stage.extent - 1}; j >= 0; --j)", lines)
+        emit_loop(em, f"for (int j = {stage.extent - 1}; j >= 0; --j)", body)
     else:
-        em.block(f"for (int j = 0; j < {stage.extent}; ++j)", lines)
+        emit_loop(em, f"for (int j = 0; j < {stage.extent}; ++j)", body)
 
 
 def split_loop(em: Emitter, group: Group, stage: Stage, accumulators: dict[Task, Lanes]) -> None:
@@ -119,9 +136,8 @@ def split_loop(em: Emitter, group: Group, stage: Stage, accumulators: dict[Task,
         em.push(conditions, inner=True)
         for task in stage.tasks:
             run_task(em, task, None)
-        lines = em.pop()
-        em.line("#pragma GCC ivdep")
-        em.block(f"for (int j = {low}; j < {high}; ++j)", lines)
+        body = em.pop_frame()
+        emit_loop(em, f"for (int j = {low}; j < {high}; ++j)", body, independent=True)
     rest = [task for task in stage.tasks if needs_rest(em, group, stage, task, conditions)]
     if conditions and rest:
         skipped = {task.target for task in stage.tasks if task.op is None and task not in rest}
@@ -141,12 +157,12 @@ def rest_loop(em, tasks, accumulators, conditions, low, high, extent) -> None:
             in_lanes |= accumulators[task].rest(em, first, extent, step)
         else:
             run_task(em, task, None)
-    lines = em.pop()
+    body = em.pop_frame()
     if in_lanes:
         lanes = next(iter(accumulators.values())).count
-        lines.insert(0, f"const int64_t k = j % {lanes};")
-    if lines:
-        em.block(f"for (int j = {first}; j < {extent}; {step})", lines)
+        body.lines.insert(0, f"const int64_t k = j % {lanes};")
+    if body.lines:
+        emit_loop(em, f"for (int j = {first}; j < {extent}; {step})", body)
 
 
 def lanes_loop(em, stage, accumulators, conditions, low, high) -> None:
@@ -155,40 +171,41 @@ def lanes_loop(em, stage, accumulators, conditions, low, high) -> None:
     em.push(conditions, inner=True)
     for task in stage.tasks:
         run_task(em, task, accumulators.get(task))
-    lines = ["const int64_t j = b + k;", *em.pop()]
+    body = em.pop_frame()
+    body.lines.insert(0, "const int64_t j = b + k;")
     em.push()
-    em.line("#pragma GCC ivdep")
-    em.block(f"for (int64_t k = 0; k < {lanes}; ++k)", lines)
+    emit_loop(em, f"for (int64_t k = 0; k < {lanes}; ++k)", body, independent=True)
     block = em.pop()
     if low == "0" and high == str(stage.extent):
         em.block(f"for (int64_t b = 0; b < {high}; b += {lanes})", block)
         return
     # The test for a last, shorter block is not in the loop, so that the lanes stay in registers.
-    masked = masked_lines(em, stage, accumulators, conditions, high) if low == "0" else None
+    masked = masked_body(em, stage, accumulators, conditions, high) if low == "0" else None
     em.push()
     em.line(f"int64_t b = {low};")
     em.block(f"for (; b + {lanes} <= {high}; b += {lanes})", block)
     if masked is None:
-        em.line("#pragma GCC ivdep")
-        em.block(f"for (int64_t k = 0; k < {high} - b; ++k)", lines)
+        emit_loop(em, f"for (int64_t k = 0; k < {high} - b; ++k)", body, independent=True)
     else:
         em.push()
-        em.line("#pragma GCC ivdep")
-        em.block(f"for (int64_t k = 0; k < {lanes}; ++k)", masked)
+        emit_loop(em, f"for (int64_t k = 0; k < {lanes}; ++k)", masked, independent=True)
         em.block(f"if (b < {high})", em.pop())
     em.block("", em.pop())
 
 
-def masked_lines(em, stage, accumulators, conditions, high) -> list[str] | None:
+def masked_body(em, stage, accumulators, conditions, high) -> Frame | None:
     """The body for a last, shorter block: a full one, where lanes beyond the end leave memory
     alone. None where some mask is tested in the loop besides."""
     frame = em.push(conditions, inner=True)
     frame.guard = em.fresh("left", em.depth)
     for task in stage.tasks:
         run_task(em, task, accumulators.get(task))
-    lines = em.pop()
-    left = f"const bool {frame.guard} = (int)k < {high} - (int)b;"
-    return ["const int64_t j = b + k;", left, *lines] if frame.guarded else None
+    em.pop()
+    frame.lines[:0] = [
+        "const int64_t j = b + k;",
+        f"const bool {frame.guard} = (int)k < {high} - (int)b;",
+    ]
+    return frame if frame.guarded else None
 
 
 def run_task(em: Emitter, task: Task, accumulator) -> None:

@@ -38,6 +38,7 @@ def load(em: Emitter, op: Op, index: Index) -> str:
         text = f"{frame.guard} ? {text} : 0"
     if holds != "true":
         other = em.element(op.operands[2], index) if len(op.operands) > 2 else zero(element)
+        frame.tested |= em.depth_of(holds) == depth
         text = f"{holds} ? {text} : {other}"
     depth = max(depth, em.depth_of(text))
     return em.define(op.result.name, ctypes.variable_type(element), text, depth)
