@@ -81,7 +81,7 @@ from minitorch_triton.factories import (  # noqa: E402
     zeros_like,
 )
 from minitorch_triton.ops import add, sub  # noqa: E402
-from minitorch_triton.ops.comparison import allclose, equal, isclose  # noqa: E402
+from minitorch_triton.ops.comparison import allclose, equal, isclose, isin  # noqa: E402
 from minitorch_triton.ops.creation import (  # noqa: E402
     arange,
     cat,
@@ -143,6 +143,7 @@ from minitorch_triton.ops.pointwise import (  # noqa: E402
     rsqrt,
     sigmoid,
     sign,
+    signbit,
     sin,
     sqrt,
     square,
@@ -195,6 +196,7 @@ from minitorch_triton.ops.reductions import (  # noqa: E402
     std,
     std_mean,
     sum,
+    trace,
     var,
     var_mean,
 )

@@ -19,10 +19,11 @@ from minitorch_triton.autograd import api
 from minitorch_triton.autograd.inplace import (
     CopySlices,
     base_and_chain,
+    chain_of,
     check_inplace,
-    joined,
     refuse_rewriting,
     replay,
+    steps_of,
 )
 from minitorch_triton.autograd.modes import enable_grad, no_grad, state
 from minitorch_triton.autograd.node import (
@@ -504,19 +505,26 @@ class Tensor:
             self._view = base, (base._turned[0], step)
         self._view_version = self.storage.version
 
-    def follow(self, view: Tensor, back: tuple) -> None:
+    def follow(self, view: Tensor, back: list[tuple]) -> None:
         """Take the place in the graph of a view of this tensor, which this tensor has become.
 
         Args:
             view: of all its elements; has no other use.
-            back: the steps from the view to what this tensor was.
+            back: the steps from the view to what this tensor was, each a view function and its
+                arguments.
         """
         self._accumulator = None
         if view._view is None:  # made in inference mode
             return
         base, chain = view._view
+        undone = steps_of(self._turned[1])
+        if len(back) == 1 and chain[0] and chain[0][1] == back[0]:
+            # The last two steps undo each other.
+            chain, undone = chain[0][0], undone[1:]
+        else:
+            undone = back + undone
         if base is self:
-            self._turned = chain, joined(back, self._turned[1])
+            self._turned = chain, chain_of(undone)
         else:
             self._view = base, chain
         if view._node is not None:
@@ -1054,6 +1062,7 @@ class Tensor:
     logical_or = pointwise.logical_or
     logical_xor = pointwise.logical_xor
     bitwise_not = pointwise.bitwise_not
+    signbit = pointwise.signbit
     isnan = pointwise.isnan
     isinf = pointwise.isinf
     isfinite = pointwise.isfinite
@@ -1238,6 +1247,7 @@ class Tensor:
     # Reductions
 
     sum = reductions.sum
+    trace = reductions.trace
     mean = reductions.mean
     prod = reductions.prod
     amax = reductions.amax

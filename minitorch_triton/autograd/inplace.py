@@ -86,27 +86,33 @@ def check_countable(tensor: Any) -> None:
         )
 
 
-def joined(first: Chain, then: Chain) -> Chain:
-    """The steps of one chain and then those of another."""
-    if not then:
-        return first
-    before, step = then
-    return joined(first, before), step
+def steps_of(chain: Chain) -> list[tuple]:
+    """The steps of a chain, the first one first."""
+    steps = []
+    while chain:
+        chain, step = chain
+        steps.append(step)
+    steps.reverse()
+    return steps
+
+
+def chain_of(steps: Sequence[tuple], chain: Chain = ()) -> Chain:
+    """A chain and the steps after it."""
+    for step in steps:
+        chain = chain, step
+    return chain
 
 
 def base_and_chain(view: Any) -> tuple[Any, Chain]:
     """The base of a view, and the steps that lead to the view from the base as it is now."""
     base, chain = view._view
-    return base, joined(base._turned[1], chain) if base._turned[1] else chain
+    back = base._turned[1]
+    return base, chain_of(steps_of(chain), back) if back else chain
 
 
 def replay(base: Any, chain: Chain) -> Any:
     """Make a view again: apply the view functions that led from the base to it."""
-    steps = []
-    while chain:
-        chain, step = chain
-        steps.append(step)
-    for function, *args in reversed(steps):
+    for function, *args in steps_of(chain):
         base = function(base, *args)
     return base
 

@@ -646,6 +646,15 @@ def bitwise_xor(a, b):
 
 
 @triton.jit
+def signbit(x):
+    if x.dtype.is_floating():  # also that of a zero or a NaN
+        if x.dtype == tl.float64:
+            return x.to(tl.int64, bitcast=True) < 0
+        return x.to(tl.float32).to(tl.int32, bitcast=True) < 0
+    return x < 0
+
+
+@triton.jit
 def isnan(x):
     return x != x
 

@@ -29,6 +29,17 @@ def isclose(
     return close | (error.isfinite() & (error <= atol + rtol * other.abs()))
 
 
+def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Any:
+    """For each element whether it is among the test elements; compares every pair.
+
+    Args:
+        elements, test_elements: tensors of any shape.
+        invert: whether it is not.
+    """
+    among = pointwise.eq(elements.unsqueeze(-1), test_elements.reshape(-1)).any(-1)
+    return pointwise.logical_not(among) if invert else among
+
+
 def allclose(
     input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:

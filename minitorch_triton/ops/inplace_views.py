@@ -6,14 +6,17 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minitorch_triton.autograd.inplace import Chain, check_countable, check_inplace
+from minitorch_triton.autograd.inplace import check_countable, check_inplace
 from minitorch_triton.autograd.modes import state
 from minitorch_triton.ops import creation, dispatch, strided, views
 from minitorch_triton.ops.creation import wrap_dim
 from minitorch_triton.storage import Layout, layout
 
+Steps = list[tuple]
+"""View functions with their arguments."""
 
-def _in_place(function: Callable, undo: Callable[..., Chain]) -> Callable:
+
+def _in_place(function: Callable, undo: Callable[..., Steps]) -> Callable:
     """The method that turns a tensor into a view of itself.
 
     Args:
@@ -36,7 +39,7 @@ def _check(x: Any) -> None:
         check_inplace(x)
 
 
-def _become(x: Any, y: Any, back: Chain) -> Any:
+def _become(x: Any, y: Any, back: Steps) -> Any:
     """Let x be its view y, from which the steps ``back`` lead to what x was."""
     x.layout, x.offset, x.address = y.layout, y.offset, y.address
     x.storage.written()
@@ -46,28 +49,29 @@ def _become(x: Any, y: Any, back: Chain) -> Any:
     return x
 
 
-def _untransposed(before: Layout, dim0: int, dim1: int) -> Chain:
-    return (), (views.transpose, dim0, dim1)
+def _exchanged(before: Layout, dim0: int = 0, dim1: int = 1) -> Steps:
+    ndim = len(before.shape)
+    order = list(range(ndim))
+    if ndim > 1:
+        dim0, dim1 = wrap_dim(dim0, ndim), wrap_dim(dim1, ndim)
+        order[dim0], order[dim1] = order[dim1], order[dim0]
+    return [(views.permute, tuple(order))]
 
 
-def _unsqueezed(before: Layout, dim: int) -> Chain:
-    return (), (views.squeeze, wrap_dim(dim, len(before.shape) + 1))
+def _without(before: Layout, dim: int) -> Steps:
+    return [(views.squeeze, wrap_dim(dim, len(before.shape) + 1))]
 
 
-def _restored_ones(before: Layout, dim: Any = None) -> Chain:
+def _with_ones(before: Layout, dim: Any = None) -> Steps:
     """Back from ``squeeze``: the dimensions of size 1 that there were."""
     kept = views.squeezed_dims(before, dim)
-    chain: Chain = ()
-    for d in range(len(before.shape)):
-        if d not in kept:
-            chain = chain, (views.unsqueeze, d)
-    return chain
+    return [(views.unsqueeze, d) for d in range(len(before.shape)) if d not in kept]
 
 
-transpose_ = _in_place(views.transpose, _untransposed)
-t_ = _in_place(views.t, lambda before: ((), (views.t,)))
-unsqueeze_ = _in_place(views.unsqueeze, _unsqueezed)
-squeeze_ = _in_place(views.squeeze, _restored_ones)
+transpose_ = _in_place(views.transpose, _exchanged)
+t_ = _in_place(views.t, _exchanged)
+unsqueeze_ = _in_place(views.unsqueeze, _without)
+squeeze_ = _in_place(views.squeeze, _with_ones)
 
 
 def as_strided_(
@@ -76,7 +80,7 @@ def as_strided_(
     """In-place version of :meth:`as_strided`."""
     _check(x)
     y = strided.as_strided(x, size, stride, storage_offset)
-    return _become(x, y, ((), strided.step_back(x, y)))
+    return _become(x, y, [strided.step_back(x, y)])
 
 
 def resize_(x: Any, *sizes: Any) -> Any:

@@ -591,6 +591,13 @@ def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
     return y if keepdim else y.reshape(_kept_shape(tuple(input.shape), dims, False))
 
 
+def trace(input: Any) -> Any:
+    """The sum of a matrix's diagonal."""
+    if input.ndim != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
+    return sum(input.diagonal())
+
+
 def sum_to_size(x: Any, *size: Any) -> Any:
     """Sum over the dimensions in which ``size`` is 1 or missing."""
     from minitorch_triton.ops.views import shape_arguments

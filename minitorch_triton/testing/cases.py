@@ -261,6 +261,7 @@ _ELEMENTWISE = [
     logical("ge", "a >= b"),
     Case("gt:scalar", "elementwise", lambda t, x: x > 0.5, dtypes=FLOATS, differentiable=False),
     logical("isclose", "whether a and b agree within a tolerance"),
+    logical("isin", "whether each element is among others", WHOLE, WHOLE),
     logical("logical_not", "x == 0", WHOLE),
     logical("logical_and", "both nonzero"),
     logical("logical_or", "either nonzero"),
@@ -269,6 +270,7 @@ _ELEMENTWISE = [
     logical("bitwise_and", "and of each bit"),
     logical("bitwise_or", "or of each bit"),
     logical("bitwise_xor", "exclusive or of each bit"),
+    logical("signbit", "whether the sign of x is a minus", Input(), dtypes=FLOATS),
     logical("isnan", "whether x is not a number", Input(), dtypes=FLOATS),
     logical("isinf", "whether x is infinite", Input(), dtypes=FLOATS),
     logical("isfinite", "whether x is a finite number", Input(), dtypes=FLOATS),
@@ -336,6 +338,9 @@ _REDUCTIONS = [
     reduction("sum:middle", lambda t, x: x.sum(1)),
     reduction("sum:outer", lambda t, x: x.sum((0, 2))),
     reduction("sum:long", lambda t, x: x.sum(), inputs=(Input((70001,), 0.0, 1.0),), terms=70001),
+    reduction(
+        "trace", lambda t, x: t.trace(x), "the sum of a diagonal", inputs=(Input(),), terms=5
+    ),
     reduction("mean", lambda t, x: t.mean(x), "the mean"),
     reduction("mean:dim", lambda t, x: x.mean((1, 2), keepdim=True)),
     reduction(

@@ -36,6 +36,18 @@ def turned_view(T, x):
     return (view * view).contiguous(), y
 
 
+def turned_often(T, x):
+    y = x * 2
+    row, view = y[0], y[:, 1:]
+    for _ in range(1500):
+        y.t_()
+        view.t_()
+    view.mul_(3)
+    y.t_()
+    row.add_(1)
+    return (y * y).contiguous(), view
+
+
 def unsqueezed_and_squeezed(T, x):
     y = (x * 2).unsqueeze_(0).unsqueeze_(-1)
     y[0, 0].mul_(2)
@@ -91,6 +103,7 @@ def split_unsafely(T, x):
     [
         turned_base,
         turned_view,
+        turned_often,
         unsqueezed_and_squeezed,
         strided_in_place,
         overlapping,
