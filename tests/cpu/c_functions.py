@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from minitorch_triton.cpu import toolchain
 
@@ -24,6 +26,9 @@ C_TYPES = {
     "u32": ("uint32_t", np.uint32),
     "u64": ("uint64_t", np.uint64),
 }
+X86_64 = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="what is vectorised is stated for x86-64 alone"
+)
 Signature = tuple[str, ...]  # the argument types, then the result type
 
 

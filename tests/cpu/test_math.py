@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from c_functions import compile_functions
+from c_functions import X86_64, compile_functions
 
 from minitorch_triton.cpu import toolchain
 
@@ -241,6 +241,7 @@ def test_fma_rounds_once(c):
     np.testing.assert_array_equal(got, (product - product.astype(np.float32)).astype(np.float32))
 
 
+@X86_64
 def test_loops_are_vectorised(compiled):
     vectorised_f64 = VECTORISED_F64 | {*EXACT, "copysign", "fma"}
     scalar = {f"{name}_f32" for name in LIBRARY_F32}

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from c_functions import compile_functions
+from c_functions import X86_64, compile_functions
 
 BITS = {"f32": np.uint32, "f64": np.uint64}
 # Name: explicit significand bits, exponent bias, codes of the largest number and of "too large",
@@ -306,6 +306,7 @@ def test_clamp(c, float_type):
     np.testing.assert_allclose(got, np.where(np.isnan(x), -1.0, expected), atol=2e-40)
 
 
+@X86_64
 def test_loops_are_vectorised(compiled):
     """All but the divisions of 64-bit integers, for which there is no trick, and signed shifts of
     narrow integers by a varying amount, which AVX2 lacks and gcc does not widen."""
