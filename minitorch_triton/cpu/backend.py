@@ -77,6 +77,8 @@ class CPUOptions:
     max_num_imprecise_acc_default: int = 0
     # Whether the kernel looks at its accesses to memory: checked mode.
     check: bool = False
+    # Whether pointer arguments may overlap in part.
+    arguments_overlap: bool = False
     arch: str = TARGET.arch
     warp_size: int = TARGET.warp_size
     backend_name: str = "cpu"
@@ -186,10 +188,11 @@ def make_c(module: Any, metadata: dict, options: CPUOptions) -> str:
     from .codegen import compile_to_c
 
     try:
-        source = compile_to_c(str(module), options.check)
+        source = compile_to_c(str(module), options.check, options.arguments_overlap)
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
         raise InternalError(f"cannot translate kernel {metadata['name']}: {error!r}") from error
     metadata["products"] = source.products
+    metadata["apart"] = source.apart
     return source.text
 
 

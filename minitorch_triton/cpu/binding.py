@@ -112,6 +112,48 @@ def flatten(ty: Any, value: Any) -> Iterator[tuple[str, Any]]:
         yield ty, value
 
 
+def slot_tensors(ty: Any, value: Any) -> Iterator[Any]:
+    """For each slot that `flatten` gives, the tensor whose address it is, or None."""
+    if isinstance(ty, tuple):
+        for inner_ty, inner_value in zip(ty, value, strict=True):
+            yield from slot_tensors(inner_ty, inner_value)
+        return
+    for number, _ in enumerate(flatten(ty, value)):
+        yield next(tensors((value,)), None) if number == 0 else None
+
+
+def overlap(a: Any, b: Any) -> bool:
+    """Whether two tensors that start at different addresses lie in the same memory in part. Of
+    objects that do not tell their shape that is not known, and taken not to be so."""
+    if not hasattr(a, "is_contiguous") or not hasattr(b, "is_contiguous"):
+        return False
+    start, other = a.data_ptr(), b.data_ptr()
+    if start == other:
+        return False
+    return other < start + _extent(a) if start < other else start < other + _extent(b)
+
+
+def _extent(tensor: Any) -> int:
+    """The number of bytes from a tensor's first element to the end of its last."""
+    if tensor.is_contiguous():
+        return tensor.nbytes
+    last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return 0 if 0 in tensor.shape else (last + 1) * tensor.element_size()
+
+
+def arguments_overlap(compiled: CompiledKernel, values: Iterable[Any]) -> bool:
+    """Whether arguments overlap that the variant takes to be the same tensor or apart."""
+    pairs = compiled.metadata.apart
+    if not pairs:
+        return False
+    signature = compiled.src.signature.values()
+    slots = [s for pair in zip(signature, values, strict=True) for s in slot_tensors(*pair)]
+    return any(
+        slots[a] is not None and slots[b] is not None and overlap(slots[a], slots[b])
+        for a, b in pairs
+    )
+
+
 def _flatten_descriptor(descriptor: Any) -> Iterator[tuple[str, Any]]:
     """A `TensorDescriptor` made on the host: what Triton's pass makes of it, then its fields."""
     yield "*i8", descriptor.base.data_ptr()
@@ -298,7 +340,10 @@ def general_run(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmu
     options["debug"] = kwargs.get("debug", kernel.debug) or knobs.runtime.debug
     for hook in kernel.pre_run_hooks:
         hook(*args, **options)
+    return _run_variant(kernel, args, options, grid, warmup)
 
+
+def _run_variant(kernel: JITFunction, args: tuple, options: dict, grid: Any, warmup: bool) -> Any:
     caches = caches_of(kernel)
     kernel_cache, _, _, backend, binder = caches
     bound_args, specialization, extra = binder(*args, **options)
@@ -322,6 +367,8 @@ def general_run(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmu
         compiled = compiled.result()
     if compiled._run is None:
         attach(compiled)
+    if arguments_overlap(compiled, bound_args.values()):
+        return _run_variant(kernel, args, {**options, "arguments_overlap": True}, grid, warmup)
 
     launch_grid = grid_of(grid, bound_args)
     runtime = knobs.runtime

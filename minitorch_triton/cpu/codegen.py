@@ -18,7 +18,7 @@ from .instrument import Site, instrument
 from .ir import Function, Pointer, Value
 from .parser import parse
 from .rewrite import rewrite
-from .schedule import Plan
+from .schedule import Aliasing, Plan
 
 _PRELUDE = """\
 #include <math.h>
@@ -40,28 +40,31 @@ class CSource:
     """A complete C file for one kernel, and the loop plans of its blocks.
 
     ``products`` are the kinds of matrix products whose object code (see ``mt_gemm.h``) it needs.
+    ``apart`` are the pairs of arguments, by number, that must not overlap in part.
     """
 
     text: str
     name: str
     plans: tuple[Plan, ...] = ()
     products: tuple[str, ...] = ()
+    apart: tuple[tuple[int, ...], ...] = ()
 
 
-def compile_to_c(ttir: str, check: bool = False) -> CSource:
+def compile_to_c(ttir: str, check: bool = False, overlap: bool = False) -> CSource:
     """Translates a module of Triton IR, printed with or without locations.
 
-    With ``check`` the kernel looks at its accesses to memory; see `instrument`.
+    With ``check`` the kernel looks at its accesses to memory; see `instrument`. With ``overlap``
+    its pointer arguments may overlap.
 
     Raises `ir.UnsupportedOperation`, which names the operation and the kernel's file and line.
     """
     kernel = rewrite(parse(ttir))
     sites = instrument(kernel) if check else []
-    em = Emitter(kernel)
+    em = Emitter(kernel, Aliasing.ANY if overlap else Aliasing.NONE)
     lines = _body(em, kernel)
     functions, emitters = [], [em]
-    if em.apart:
-        general = Emitter(kernel, aliasing=True)
+    if em.apart and not overlap:
+        general = Emitter(kernel, Aliasing.SAME)
         emitters.append(general)
         functions.append(_function("MT_COLD ", "body_of_same_tensors", _body(general, kernel)))
         lines.insert(0, f"if ({_same_tensors(em, kernel)}) return body_of_same_tensors(L);")
@@ -71,7 +74,9 @@ def compile_to_c(ttir: str, check: bool = False) -> CSource:
     if products:
         headers.add("mt_gemm.h")
     text = _file(kernel, functions, headers, sites)
-    return CSource(text, kernel.name, tuple(em.plans), products)
+    separate = set().union(*(em.apart.or_same for em in emitters))
+    apart = sorted(tuple(sorted(map(kernel.arguments.index, pair))) for pair in separate)
+    return CSource(text, kernel.name, tuple(em.plans), products, tuple(apart))
 
 
 def _same_tensors(em: Emitter, kernel: Function) -> str:

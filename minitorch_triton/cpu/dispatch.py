@@ -17,7 +17,7 @@ from triton.compiler import CompiledKernel
 from triton.runtime.jit import JITFunction
 
 from . import storages
-from .binding import caches_of, general_run
+from .binding import caches_of, general_run, overlap
 from .checking import CheckedLibrary
 from .launch import grid_error, packer
 
@@ -100,12 +100,16 @@ def _mt_launch(_mt_grid, {parameters}):
             _mt_x, _mt_y, _mt_z = _mt_grid
     except (TypeError, LookupError, ValueError):
         raise _mt_grid_error(_mt_grid) from None
-    _mt_run(_mt_x, _mt_y, _mt_z, {bound_names})
+    if _mt_run(_mt_x, _mt_y, _mt_z, {bound_names}):
+        return _mt_run_overlapping(_mt_grid, {{{bound_args}}}, {{{options}}})
     return _mt_compiled
 """
 
 RUN_TEMPLATE = """
 def _mt_run(_mt_x, _mt_y, _mt_z, {parameters}):
+    {storages}
+    if {overlap}:
+        return True
     try:
         _mt_block = _mt_pack(_mt_x, _mt_y, _mt_z, {slots})
     except _mt_pack_error as _mt_caught:
@@ -137,6 +141,7 @@ def make_launch(kernel: JITFunction, bound_args: dict[str, Any], options: dict) 
     """
     namespace: dict[str, Any] = {
         "_mt_variants": {}, "_mt_add": functools.partial(add_variant, kernel),
+        "_mt_run_overlapping": functools.partial(run_overlapping, kernel),
         "_mt_constant_key": constant_key, "_mt_callable": callable, "_mt_len": len,
         "_mt_grid_error": grid_error,
     }  # fmt: skip
@@ -164,12 +169,22 @@ def add_variant(kernel, variants, key, grid, bound_args, options) -> CompiledKer
     """Run the kernel in the general way, and remember its variant for the next time."""
     compiled = general_run(kernel, (), {**bound_args, **options}, grid, warmup=False)
     if compiled is not None:
-        variants[key] = compiled, make_run(compiled, list(bound_args))
+        variants[key] = compiled, make_run(compiled, bound_args)
     return compiled
 
 
-def make_run(compiled: CompiledKernel, parameters: list[str]) -> Callable:
-    """The function `run(grid_x, grid_y, grid_z, *args)` that calls one compiled variant."""
+def run_overlapping(kernel, grid, bound_args, options) -> CompiledKernel:
+    """Run the variant of a kernel whose arguments overlap."""
+    options = {**options, "arguments_overlap": True}
+    return run_on_cpu(kernel, (), {**bound_args, **options}, grid, warmup=False)
+
+
+def make_run(compiled: CompiledKernel, bound_args: dict[str, Any]) -> Callable:
+    """The function `run(grid_x, grid_y, grid_z, *args)` that calls one compiled variant.
+
+    It returns True, and does nothing, where arguments overlap that the variant takes to be apart.
+    """
+    parameters = list(bound_args)
     types = compiled.src.signature
     checked = isinstance(compiled.module, CheckedLibrary)
     address = "_mt_noted_address({})" if checked else "{}.data_ptr()"
@@ -178,14 +193,30 @@ def make_run(compiled: CompiledKernel, parameters: list[str]) -> Callable:
         for name in parameters
         if types[name] != "constexpr"
     ]
+    names = [name for name in parameters if types[name] != "constexpr"]
+    storages_of: dict[str, str] = {}
+    overlapping = []
+    for pair in compiled.metadata.apart:
+        a, b = (names[number] for number in pair)
+        if all(hasattr(bound_args[name], "untyped_storage") for name in (a, b)):
+            for name in (a, b):
+                storages_of.setdefault(name, f"_mt_storage_{len(storages_of)}")
+            overlapping.append(f"{storages_of[a]} == {storages_of[b]} and _mt_overlap({a}, {b})")
     library = compiled.module
     namespace = {
         "_mt_call": library.call, "_mt_error": library.error,
         "_mt_pack_error": struct.error, "_mt_grid_error": grid_error,
-        "_mt_noted_address": storages.noted_address,
+        "_mt_noted_address": storages.noted_address, "_mt_overlap": overlap,
         "_mt_pack": packer([ty for ty in types.values() if ty != "constexpr"]),
     }  # fmt: skip
-    source = RUN_TEMPLATE.format(parameters=", ".join(parameters), slots=", ".join(slots))
+    source = RUN_TEMPLATE.format(
+        parameters=", ".join(parameters), slots=", ".join(slots),
+        storages="; ".join(
+            f"{variable} = {name}.untyped_storage().data_ptr()"
+            for name, variable in storages_of.items()
+        ) or "pass",
+        overlap=" or ".join(overlapping) or "False",
+    )  # fmt: skip
     return _define(source, "_mt_run", namespace)
 
 

@@ -17,6 +17,7 @@ blocks those are turns out while planning, so planning is repeated until nothing
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
@@ -93,20 +94,35 @@ Step = ScalarStep | WholeStep | Group
 Pair = frozenset[Value]
 
 
+class Aliasing(enum.IntEnum):
+    """What two pointer arguments may be."""
+
+    NONE = 0  # different tensors that have no memory in common
+    SAME = 1  # that, or the same tensor
+    ANY = 2  # that, or tensors that overlap in part
+
+
 class Apart(dict[Pair, frozenset[Pair] | None]):
     """The pairs of a kernel's pointers that must not be the same tensor for its code to be right.
 
     A pair may be the same tensor after all where each of the pairs of scalars is equal that it
     maps to, such as the strides of two views; None: never.
+
+    ``or_same`` are the pairs that must be the same tensor or have no memory in common.
     """
+
+    def __init__(self) -> None:
+        self.or_same: set[Pair] = set()
 
     def require(self, pair: Pair, unless: frozenset[Pair] | None = None) -> None:
         known = self.get(pair, frozenset())
         self[pair] = None if unless is None or known is None else known | unless
+        self.or_same.add(pair)
 
     def include(self, other: Apart) -> None:
         for pair, unless in other.items():
             self.require(pair, unless)
+        self.or_same |= other.or_same
 
 
 @dataclass
@@ -125,14 +141,14 @@ def plan_block(
     assigned: dict[Value, list[Value]],
     memory: set[Value],
     arguments: Container[Value] | None = None,
-    aliasing: bool = False,
+    aliasing: Aliasing = Aliasing.NONE,
 ) -> Plan:
     """Plans a block.
 
     ``carried`` maps what enclosing loops advance to its initial value; ``assigned`` maps operands
     of the terminator to the arrays they go to; ``memory`` are the blocks that are in memory when
-    this one starts. With ``aliasing`` any two pointers may be the same tensor, else ``arguments``
-    (None: whatever no operation computes) are taken to be different ones.
+    this one starts. Where ``aliasing`` is NONE, ``arguments`` (None: whatever no operation
+    computes) are taken to be different tensors.
     """
     keep: set[Value] = set()
     while True:
@@ -556,7 +572,7 @@ class _Planner:
         for another element of its block than that at ``write_index``."""
         if index == write_index and write.name not in analysis.ATOMICS:
             equal = self.same_places(op, write)
-            if equal is not None and (not equal or self.alias_harmlessly(op, write, equal)):
+            if equal is not None and self.alias_harmlessly(op, write, equal):
                 return False
         return self.may_alias(op, write)
 
@@ -572,10 +588,16 @@ class _Planner:
         return mine, theirs
 
     def alias_harmlessly(self, a: Op, b: Op, equal: frozenset[Pair]) -> bool:
-        """True where two operations touch the same memory only if they have the same places."""
+        """True where two operations, whose places are the same if ``equal`` are and their tensors
+        are, touch the same memory only at the same places."""
         mine, theirs = self.roots(a, b)
-        if mine is theirs or not self.is_argument(mine) or not self.is_argument(theirs):
-            return False
+        if mine is theirs:
+            return not equal
+        if not self.is_argument(mine) or not self.is_argument(theirs):
+            return not equal and self.aliasing < Aliasing.ANY
+        if not equal and self.aliasing < Aliasing.ANY:
+            self.apart.or_same.add(frozenset((mine, theirs)))
+            return True
         if self.aliasing or not all(self.is_argument(v) for pair in equal for v in pair):
             return False
         self.apart.require(frozenset((mine, theirs)), unless=equal)
@@ -588,8 +610,9 @@ class _Planner:
             return True
         if self.same_places(a, b) == frozenset() or analysis.ATOMICS & {a.name, b.name}:
             return True  # in place, which is usual; and other threads change what atomics guard
-        self.apart.require(frozenset((mine, theirs)))
-        return self.aliasing
+        if self.aliasing == Aliasing.NONE:
+            self.apart.require(frozenset((mine, theirs)))
+        return self.aliasing > Aliasing.NONE
 
     def is_argument(self, pointer: Value | None) -> bool:
         if pointer is None or pointer.op is not None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 
 @triton.jit
@@ -154,3 +155,48 @@ def test_the_same_tensor_with_equal_and_with_other_strides(strides):
     expected = x + b
     add_rows[(1,)](memory, strides[0], memory, strides[1], b, 30, BLOCK=32)
     torch.testing.assert_close(y, expected)
+
+
+@triton.jit
+def increment(x, y, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(y + i, tl.load(x + i, mask=i < n) + 1, mask=i < n)
+
+
+@triton.jit
+def double_described(x, y, N: tl.constexpr):
+    y.store([0, 0], x.load([0, 0]) * 2)
+
+
+@pytest.mark.parametrize("distance", [1, 3, -2])
+def test_views_that_overlap(distance):
+    """Each operation ends before the next one begins also where views overlap in part."""
+    for kernel, expected in ((increment, lambda v: v + 1), (transpose, lambda v: v.T)):
+        for _ in range(2):  # the first launch goes another way than later ones
+            memory = torch.randn(16 * 16 + 8)
+            x = memory[4:][: 16 * 16].view(16, 16)
+            y = memory[4 + distance :][: 16 * 16].view(16, 16)
+            result, size = expected(x.clone()), (256, 256) if kernel is increment else (16,)
+            kernel[(1,)](x, y, *size)
+            assert torch.equal(y, result)
+
+
+def test_neighbours_in_one_storage_do_not_overlap():
+    x, y = torch.randn(2, 32)
+    before = x.clone()
+    first = increment[(1,)](x, y, 32, 32)
+    assert increment[(1,)](x, y, 32, 32) is first and not first.metadata.arguments_overlap
+    assert torch.equal(y, before + 1) and torch.equal(x, before)
+    again = increment[(1,)](y, y[1:], 31, 32)
+    assert again.metadata.arguments_overlap
+    assert increment[(1,)](y, y[1:], 31, 32) is again
+    assert increment[(1,)](x, y, 32, 32) is first
+
+
+def test_descriptors_of_views_that_overlap():
+    memory = torch.randn(16 * 16 + 4)
+    x, y = memory[:256].view(16, 16), memory[4:].view(16, 16)
+    expected = 2 * x
+    described = [TensorDescriptor.from_tensor(matrix, [16, 16]) for matrix in (x, y)]
+    double_described[(1,)](*described, N=16)
+    assert torch.equal(y, expected)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from .. import analysis
 from ..ir import Block, Element, Function, Op, Pointer, Scalar, Tensor, UnsupportedOperation, Value
 from ..poly import Poly, literal
-from ..schedule import Apart, Group, Plan, ScalarStep, WholeStep, plan_block
+from ..schedule import Aliasing, Apart, Group, Plan, ScalarStep, WholeStep, plan_block
 from ..views import VIEWS, ZERO, Index, flatten, is_view, source_index
 from . import ctypes
 from .loops import emit_group
@@ -72,11 +72,11 @@ class Address:
 class Emitter:
     """Writes the C body of one kernel.
 
-    ``aliasing``: any of its pointers may be the same tensor. Otherwise ``apart`` collects the
-    pairs that must not be.
+    ``aliasing`` tells what its pointers may be; ``apart`` collects the pairs that must not be the
+    same tensor, or overlap.
     """
 
-    def __init__(self, function: Function, aliasing: bool = False):
+    def __init__(self, function: Function, aliasing: Aliasing = Aliasing.NONE):
         self.function = function
         self.aliasing = aliasing
         self.apart = Apart()
