@@ -9,6 +9,7 @@ from minitorch_triton.testing.cases import CASES, Case, Input
 from minitorch_triton.testing.checks import LAYOUTS, OpReport, check_op, tolerance
 from minitorch_triton.testing.diagnosis import KINDS, Diagnosis
 from minitorch_triton.testing.gradients import check_gradients
+from minitorch_triton.testing.placement import poisoned
 from minitorch_triton.testing.report import Failure, Report
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "Report",
     "check_gradients",
     "check_op",
+    "poisoned",
     "tolerance",
 ]

@@ -21,17 +21,26 @@ IN_PLAIN: tuple[Rule, ...] = (
     formula.upstream_ignored,
     formula.constant_factor,
     memory.tail,
+    values.precision,
+    memory.tail_by_size,
     formula.transposed,
     formula.swapped,
     formula.broadcast,
+    memory.repeated_index,
     formula.partial_factor,
     formula.varying_factor,
-    values.precision,
+    formula.named_by_index,
     formula.missing_term,
-    memory.tail_by_size,
-    formula.whole_formula,
 )
 """For a result that is wrong where nothing is out of the ordinary."""
+
+LAST: tuple[Rule, ...] = (
+    formula.argument_ignored,
+    formula.only_its_own,
+    memory.checked,
+    formula.whole_formula,
+)
+"""For one that nothing else explains."""
 
 BY_FEATURE: dict[str, tuple[Rule, ...]] = {
     "input layout": (memory.strides, memory.beyond),
@@ -53,10 +62,8 @@ def diagnose(suspect: Suspect) -> list[Diagnosis]:
     feature = suspect.verdict.situation.feature
     special = [*ALWAYS, *BY_FEATURE.get(feature, ())]
     found: list[Diagnosis] = []
-    for rule in [*special, *IN_PLAIN]:
-        if found and (
-            rule is formula.whole_formula or (feature in BY_FEATURE and rule in IN_PLAIN)
-        ):
+    for rule in [*special, *IN_PLAIN, *LAST]:
+        if found and (rule in LAST or (feature in BY_FEATURE and rule in IN_PLAIN)):
             break
         try:
             diagnosis = rule(suspect)

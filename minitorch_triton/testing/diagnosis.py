@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,6 +12,9 @@ from minitorch_triton.testing.compare import Mismatch, Where, locate
 from minitorch_triton.testing.lab import OK, WRONG, Lab, Verdict, agree
 from minitorch_triton.testing.situations import Situation
 from minitorch_triton.testing.trial import Outcome, Trial
+
+if TYPE_CHECKING:
+    from minitorch_triton.testing.script import Script
 
 KINDS = {
     "factor": "factor wrong",
@@ -47,10 +50,15 @@ KINDS = {
 
 @dataclass
 class Diagnosis:
-    """A kind of mistake, with the evidence for it."""
+    """A kind of mistake, with the evidence for it.
+
+    Attributes:
+        steps: the lines of a script that shows it, where one call of forward and backward does not.
+    """
 
     kind: str
     evidence: str
+    steps: Callable[[Script], list[str]] | None = None
 
     @property
     def title(self) -> str:

@@ -338,7 +338,7 @@ def _failures(lab: Lab, report: Report, shrinking: bool) -> list[Failure]:
         small = shrink(suspect) if shrinking else suspect
         failures.append(failure_of(suspect, small, found))
     if racing is not None and not failures:
-        failures.append(Failure("call", base, [racing]))
+        failures.append(_of_procedure(lab, procedures.races, "call", base, racing))
     if failures or base is None:
         return failures
     for what, procedure in procedures.PROCEDURES.items():
@@ -350,8 +350,26 @@ def _failures(lab: Lab, report: Report, shrinking: bool) -> list[Failure]:
             diagnosis = Diagnosis("error", f"under {what}: {type(error).__name__}: {error}")
         report.procedures.append(what)
         if diagnosis is not None:
-            failures.append(Failure(what, base, [diagnosis]))
+            failures.append(_of_procedure(lab, procedure, what, base, diagnosis))
     return failures
+
+
+def _of_procedure(
+    lab: Lab, procedure: procedures.Procedure, what: str, base: Verdict, diagnosis: Diagnosis
+) -> Failure:
+    """A failure of a procedure, with the smallest trial in which it has the same diagnosis."""
+    for size in (2, 3, 4):
+        sizes = tuple((name, size) for name in lab.arguments.sizes)
+        verdict = lab.judge(Situation("plain", sizes=sizes, dtype=base.situation.dtype))
+        if verdict is None or verdict.status != OK:
+            continue
+        try:
+            found = procedure(lab, verdict)
+        except Exception:
+            continue
+        if found is not None and found.kind == diagnosis.kind:
+            return Failure(what, base, [found], small=verdict)
+    return Failure(what, base, [diagnosis], small=base)
 
 
 def _base(verdicts: list[Verdict]) -> Verdict | None:

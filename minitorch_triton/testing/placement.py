@@ -92,6 +92,10 @@ class _Poison(TorchDispatchMode):
         self.value = value
         self.fresh = fresh
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # to skip torch._dynamo would import it, which takes seconds
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func.name() not in _EMPTY or not result.dtype.is_floating_point:
@@ -122,7 +126,10 @@ def _byte(value: float) -> int:
 def poisoned(value: float, exact: bool = False) -> Iterator[Callable[[], bool]]:
     """Fresh buffers of both frameworks hold ``value`` inside, NaN or 0, and so does what follows.
 
+    What a function reads without having written it shows then.
+
     Args:
+        value: of floating-point buffers; others hold bytes of ones, or of zeros.
         exact: leave fresh buffers as they are: a checked mode watches them itself.
 
     Returns:

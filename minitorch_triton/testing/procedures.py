@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from minitorch_triton.testing.lab import Lab, Verdict, agree
 from minitorch_triton.testing.placement import poisoned
 from minitorch_triton.testing.races import launches, races_in
 from minitorch_triton.testing.rules_values import by_message
+from minitorch_triton.testing.script import Script
 from minitorch_triton.testing.trial import NAN, Outcome, Placed, Trial, run
 
 Procedure = Callable[[Lab, Verdict], Diagnosis | None]
@@ -61,7 +64,13 @@ def races(lab: Lab, verdict: Verdict) -> Diagnosis | None:
     with launches() as seen:
         lab.run(verdict.trial)
     found = races_in(seen)
-    return Diagnosis("race", found[0]) if found else None
+    return Diagnosis("race", found[0], _in_checked_mode) if found else None
+
+
+def _in_checked_mode(script: Script) -> list[str]:
+    script.checked = mt.cpu.is_enabled()
+    raises = "  # raises" if script.checked else ""
+    return [f"y = {script.call()}", f"{script.backward()}{raises}"]
 
 
 def repeated(lab: Lab, verdict: Verdict) -> Diagnosis | None:
@@ -69,15 +78,27 @@ def repeated(lab: Lab, verdict: Verdict) -> Diagnosis | None:
     for _ in range(2):
         outcome = lab.run(verdict.trial)
         if outcome.error is not None:
-            return Diagnosis("stale", f"the same call fails when it is repeated: {outcome.error}")
+            said = f"the same call fails when it is repeated: {outcome.error}"
+            return Diagnosis("stale", said, _repeated)
         pairs = [
             *zip(outcome.outputs, verdict.outcome.outputs, strict=True),
             *zip(outcome.gradients, verdict.outcome.gradients, strict=True),
         ]
         for a, b in pairs:
             if a is not None and b is not None and not agree(a, b, verdict.tolerance, 1.0):
-                return Diagnosis("race", "the same call gives another result when it is repeated")
+                said = "the same call gives another result when it is repeated"
+                return Diagnosis("race", said, _repeated)
     return None
+
+
+def _repeated(script: Script) -> list[str]:
+    return [
+        *script.upstream(),
+        "for _ in range(3):",
+        f"    y = {script.call()}",
+        f"    print(y, *{script.gradients()})",
+        *script.right(),
+    ]
 
 
 def second_call(lab: Lab, verdict: Verdict) -> Diagnosis | None:
@@ -89,20 +110,32 @@ def second_call(lab: Lab, verdict: Verdict) -> Diagnosis | None:
         second = Session(lab, other)
         second_before = second.values()
         if any(not _equal(a, b) for a, b in zip(before, first.values(), strict=True)):
-            return Diagnosis("stale", "a second call changes the output of the first: one buffer")
+            return Diagnosis(
+                "stale",
+                "a second call changes the output of the first: one buffer",
+                _first_output,
+            )
         if _wrong(verdict, first.backward()):
             return Diagnosis(
-                "stale", "after a second forward call the backward of the first call is wrong"
+                "stale",
+                "after a second forward call the backward of the first call is wrong",
+                _first_backward,
             )
         kept = first.backward()
         if _wrong(verdict, kept):
-            return Diagnosis("stale", "a second backward through the same graph is wrong")
+            return Diagnosis(
+                "stale", "a second backward through the same graph is wrong", _backward_twice
+            )
         second.backward()
         if any(not _equal(a, b) for a, b in zip(second_before, second.values(), strict=True)):
-            return Diagnosis("stale", "backward changes the output")
+            return Diagnosis("stale", "backward changes the output", _output_of_backward)
         again = first.backward()
         if _wrong(verdict, again):
-            return Diagnosis("stale", "backward of one call changes what backward of another gives")
+            return Diagnosis(
+                "stale",
+                "backward of one call changes what backward of another gives",
+                _two_backwards,
+            )
         returned = lab.subject.backward(
             first.outputs, first.leaves, first.upstream(), retain_graph=True
         )
@@ -110,8 +143,52 @@ def second_call(lab: Lab, verdict: Verdict) -> Diagnosis | None:
         second.backward()
         for g, copy in zip(returned, copies, strict=True):
             if g is not None and not _equal(lab.subject.values(g), copy):
-                return Diagnosis("stale", "a later backward changes a gradient returned before")
+                return Diagnosis(
+                    "stale", "a later backward changes a gradient returned before", _kept_gradients
+                )
     return None
+
+
+def _two_calls(script: Script) -> list[str]:
+    return [
+        *script.upstream(),
+        f"y = {script.call()}",
+        f"z = {script.call(script.moved())}  # a second call",
+    ]
+
+
+def _first_output(script: Script) -> list[str]:
+    _, first, second = _two_calls(script)
+    return [first, "print(y)", second, "print(y)  # has changed"]
+
+
+def _first_backward(script: Script) -> list[str]:
+    return [*_two_calls(script), f"print(*{script.gradients()})", *script.right()]
+
+
+def _backward_twice(script: Script) -> list[str]:
+    once = script.gradients(retain_graph=True)
+    return [*_two_calls(script)[:2], once, f"print(*{script.gradients()})", *script.right()]
+
+
+def _output_of_backward(script: Script) -> list[str]:
+    return [*_two_calls(script)[:2], "print(y)", script.gradients(), "print(y)  # has changed"]
+
+
+def _two_backwards(script: Script) -> list[str]:
+    other = script.gradients("z", "-g")
+    return [*_two_calls(script), other, f"print(*{script.gradients()})", *script.right()]
+
+
+def _kept_gradients(script: Script) -> list[str]:
+    return [
+        *_two_calls(script),
+        f"gradients = {script.gradients()}",
+        "print(*gradients)",
+        script.gradients("z", "-g"),
+        "print(*gradients)  # has changed",
+        *script.right(),
+    ]
 
 
 def _moved(trial: Trial) -> Trial:
@@ -142,6 +219,7 @@ def in_place(lab: Lab, verdict: Verdict) -> Diagnosis | None:
                 "in place",
                 f"input {number} was changed between forward and backward, the gradient is wrong "
                 "and nothing is said: keep it with save_for_backward",
+                partial(_input_changed, number),
             )
     if len(verdict.right.outputs) != 1:
         return None
@@ -157,8 +235,32 @@ def in_place(lab: Lab, verdict: Verdict) -> Diagnosis | None:
             "in place",
             "the output was changed between forward and backward, the gradient is wrong and "
             "nothing is said: keep it with save_for_backward",
+            _output_changed,
         )
     return None
+
+
+def _input_changed(number: int, script: Script) -> list[str]:
+    names = ["z" if n == number else name for n, name in enumerate(script.names)]
+    return [
+        *script.upstream(),
+        f"z = {script.names[number]} * 1",
+        f"y = {script.call(names)}",
+        "z.add_(1.5)",
+        f"print(*{script.gradients()})",
+        *script.right(),
+    ]
+
+
+def _output_changed(script: Script) -> list[str]:
+    doubled = [None if g is None else 2 * g for g in script.verdict.right.gradients]
+    return [
+        *script.upstream(),
+        f"y = {script.call()}",
+        "y.mul_(2)",
+        f"print(*{script.gradients()})",
+        *script.right(doubled),
+    ]
 
 
 def without_gradient(lab: Lab, verdict: Verdict) -> Diagnosis | None:
@@ -169,12 +271,24 @@ def without_gradient(lab: Lab, verdict: Verdict) -> Diagnosis | None:
             values = Session(lab, trial).values()
         except Exception as error:
             return Diagnosis(
-                "error", f"without a gradient required: {type(error).__name__}: {error}"
+                "error",
+                f"without a gradient required: {type(error).__name__}: {error}",
+                _detached,
             )
     for a, b in zip(values, verdict.outcome.outputs, strict=True):
         if not agree(a, b, verdict.tolerance, 1.0):
-            return Diagnosis("formula", "the output is another where no input requires a gradient")
+            return Diagnosis(
+                "formula", "the output is another where no input requires a gradient", _detached
+            )
     return None
+
+
+def _detached(script: Script) -> list[str]:
+    names = [
+        f"{name}.detach()" if isinstance(x, torch.Tensor) else name
+        for name, x in zip(script.names, script.trial.args, strict=True)
+    ]
+    return [f"print({script.call(names)})", *script.right(script.verdict.right.outputs)]
 
 
 def create_graph(lab: Lab, verdict: Verdict) -> Diagnosis | None:
@@ -189,7 +303,9 @@ def create_graph(lab: Lab, verdict: Verdict) -> Diagnosis | None:
     except Exception:
         return None  # it says that it has none
     if _wrong(verdict, values):
-        return Diagnosis("second", "under create_graph=True the first gradient is another")
+        return Diagnosis(
+            "second", "under create_graph=True the first gradient is another", _under_create_graph
+        )
     if not lab.exact:
         return None
     oracle = lab.oracle.subject
@@ -227,12 +343,55 @@ def create_graph(lab: Lab, verdict: Verdict) -> Diagnosis | None:
                 "second",
                 f"the gradient of the gradient is wrong for {what}, and nothing is said: mark "
                 "backward with once_differentiable if it has none",
+                partial(_second, connected, n, b),
             )
     return None
 
 
+def _under_create_graph(script: Script) -> list[str]:
+    return [
+        *script.upstream(),
+        f"y = {script.call()}",
+        f"print(*{script.gradients(create_graph=True)})",
+        *script.right(),
+    ]
+
+
+def _second(chosen: list[int], number: int, right: torch.Tensor, script: Script) -> list[str]:
+    """The gradient of a weighted sum of first gradients, as `_seconds` computes it."""
+    wanted = script.trial.wanted
+    given = [n for n, g in enumerate(script.verdict.right.upstream) if g is not None]
+    inner = (
+        script.names[wanted[number]]
+        if number < len(wanted)
+        else script.of_output("g", given[number - len(wanted)])
+    )
+    sizes = [tuple(script.trial.args[wanted[n]].shape) for n in chosen]
+    weights = [
+        f"torch.linspace({WEIGHTS[0]}, {WEIGHTS[1]}, {math.prod(size)}).reshape({size})"
+        for size in sizes
+    ]
+    if script.ours:
+        weights = [f"mt.from_torch({weight})" for weight in weights]
+    tracked = [f"{script.of_output('g', n)}.requires_grad_()" for n in given]
+    firsts = ", ".join(f"firsts[{n}]" for n in chosen)
+    return [
+        *script.upstream(),
+        *tracked,
+        f"y = {script.call()}",
+        f"firsts = {script.gradients(create_graph=True)}",
+        f"weights = [{', '.join(weights)}]",
+        f"print({script.package}.autograd.grad([{firsts}], {inner}, weights, allow_unused=True))",
+        *script.right(right),
+    ]
+
+
 def _oracle_lab(lab: Lab, oracle: Any) -> Lab:
     return Lab(oracle, oracle, lab.arguments)
+
+
+WEIGHTS = (0.5, -1.0)
+"""Of the elements of first gradients in their sum: evenly spaced from the one to the other."""
 
 
 def _seconds(
@@ -255,11 +414,10 @@ def _seconds(
     linked = [n for n, g in enumerate(firsts) if g is not None and g.requires_grad]
     if chosen is None:
         chosen = linked
-    generator = torch.Generator().manual_seed(5)
     weights = [
         None
         if g is None
-        else torch.rand(tuple(g.shape), generator=generator, dtype=torch.float64) - 0.5
+        else torch.linspace(*WEIGHTS, math.prod(g.shape), dtype=torch.float64).reshape(g.shape)
         for g in firsts
     ]
     both = [n for n in chosen if n in linked]
@@ -279,7 +437,9 @@ def checked(lab: Lab, verdict: Verdict) -> Diagnosis | None:
         return None
     with mt.cpu.checked():
         outcome = run(lab.subject, verdict.trial, exact=True)
-    return None if outcome.error is None else by_message(outcome.error, outcome.stage)
+    if outcome.error is None:
+        return None
+    return replace(by_message(outcome.error, outcome.stage), steps=_in_checked_mode)
 
 
 PROCEDURES: dict[str, Procedure] = {

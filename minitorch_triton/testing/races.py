@@ -18,6 +18,7 @@ from triton.runtime.jit import JITFunction
 
 _AXES = {"x": 0, "y": 1, "z": 2}
 _VALUE = re.compile(r"%[\w$.-]+")
+_LOCATION = re.compile(r" loc\((?:[^()]|\([^()]*\))*\)")
 
 
 def racing_stores(ir: str, grid: tuple[int, ...]) -> list[str]:
@@ -26,7 +27,7 @@ def racing_stores(ir: str, grid: tuple[int, ...]) -> list[str]:
     Args:
         ir: a kernel in Triton IR. grid: its number of programs along each axis.
     """
-    lines = [line.split(" loc(")[0].strip() for line in ir.splitlines()]
+    lines = [_LOCATION.sub("", line).strip() for line in ir.splitlines()]
     axes = {axis for axis, size in enumerate(grid) if size > 1}
     depends, sources = _dependencies(lines)
     found = []

@@ -21,9 +21,14 @@ def zero(suspect: Suspect) -> Diagnosis | None:
     """The gradient is zero where it should not be."""
     if not usable(suspect) or not suspect.is_gradient:
         return None
-    if bool((suspect.found == 0).all()):
+    if bool((suspect.found == 0).all()) and not right_at_full_blocks(suspect):
         return Diagnosis("missing", "every element of the gradient is zero")
     return None
+
+
+def right_at_full_blocks(suspect: Suspect) -> bool:
+    """Wrong in ordinary situations, and never where all sizes are powers of two."""
+    return suspect.verdict.situation.feature in ("plain", "blocks") and suspect.holds("full")
 
 
 # A constant factor
@@ -184,6 +189,8 @@ def reduction(suspect: Suspect) -> Diagnosis | None:
 def upstream_ignored(suspect: Suspect) -> Diagnosis | None:
     """The gradient does not change with the upstream gradient, or only with a part of it."""
     if not usable(suspect) or not suspect.is_gradient:
+        return None
+    if not bool(suspect.found.isfinite().all()) or not bool(suspect.found.any()):
         return None
     given = suspect.upstream
     plain = {"upstream_layout": "contiguous"}
@@ -472,6 +479,76 @@ def missing_term(suspect: Suspect) -> Diagnosis | None:
                     f"found - right is {constant} along dimension {dim}: a term that is summed "
                     f"over dimension {dim} is missing or wrong",
                 )
+    return None
+
+
+def argument_ignored(suspect: Suspect) -> Diagnosis | None:
+    """The right gradient depends on an argument that what was found does not depend on."""
+    if not usable(suspect) or not suspect.is_gradient:
+        return None
+    for n, x in suspect.inputs():
+        doubled, other = (
+            tuple(value.to(a.dtype) if m == n else a for m, a in enumerate(suspect.trial.values()))
+            for value in (2 * x, 0.7 * x + 0.1)
+        )
+        plain = {"layouts": ("contiguous",) * len(doubled), "upstream": tuple(suspect.upstream)}
+        right = suspect.right(args=other, **plain)
+        if right is None or suspect.same(right, suspect.expected):
+            continue
+        if not suspect.same(suspect.again(args=other, **plain), suspect.found):
+            continue
+        said = f"the gradient stays the same for another {name_of(suspect, n)}"
+        if suspect.same(suspect.right(args=doubled, **plain), 2 * suspect.expected):
+            return Diagnosis("factor", f"{said}, which it ought to be proportional to")
+        return Diagnosis("term", f"{said}, the right one does not")
+    return None
+
+
+def only_its_own(suspect: Suspect) -> Diagnosis | None:
+    """An element of the gradient depends on one element of the upstream gradient, not on several.
+
+    So it is where only the diagonal of the Jacobian is multiplied.
+    """
+    if not usable(suspect) or not suspect.is_gradient or suspect.upstream[0] is None:
+        return None
+    g = suspect.upstream[0]
+    if g.shape != suspect.expected.shape or len(suspect.upstream) > 1:
+        return None
+    chosen = torch.rand(g.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    plain = {"upstream": (torch.where(chosen, _other(g), g),), "upstream_layout": "contiguous"}
+    found, right = suspect.again(**plain), suspect.right(**plain)
+    if found is None or right is None or not (~chosen).any():
+        return None
+    if not suspect.same(found[~chosen], suspect.found[~chosen]):
+        return None
+    if suspect.same(right[~chosen], suspect.expected[~chosen]):
+        return None
+    return Diagnosis(
+        "term",
+        "each element depends on its own upstream gradient alone, the right ones on that of others "
+        "as well: a term that is summed is missing",
+    )
+
+
+def named_by_index(suspect: Suspect) -> Diagnosis | None:
+    """Wrong only in the elements that whole numbers among the arguments name, one for each row."""
+    if not usable(suspect) or suspect.expected.ndim != 2:
+        return None
+    wrong = suspect.mismatch.wrong
+    for n, index in enumerate(suspect.trial.values()):
+        if not isinstance(index, torch.Tensor) or index.dtype not in (torch.int32, torch.int64):
+            continue
+        if tuple(index.shape) != (wrong.shape[0],) or not index.numel():
+            continue
+        if int(index.min()) < 0 or int(index.max()) >= wrong.shape[1]:
+            continue
+        named = torch.zeros_like(wrong).scatter_(1, index.long().unsqueeze(1), True)
+        if not bool((wrong & ~named).any()) and bool(wrong.any(dim=1).double().mean() > 0.9):
+            return Diagnosis(
+                "term",
+                f"in each row only the element that {name_of(suspect, n)} names is wrong: its term "
+                "is missing or wrong",
+            )
     return None
 
 

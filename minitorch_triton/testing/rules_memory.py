@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
+from minitorch_triton.testing import procedures
 from minitorch_triton.testing.diagnosis import Diagnosis, Suspect, name_of
+from minitorch_triton.testing.lab import OK
 from minitorch_triton.testing.placement import memory_of, place
+from minitorch_triton.testing.rules_formula import right_at_full_blocks, usable
+from minitorch_triton.testing.situations import Situation, build
 
 
 def overwritten(suspect: Suspect) -> Diagnosis | None:
@@ -89,12 +95,13 @@ def tail(suspect: Suspect) -> Diagnosis | None:
 
 def tail_by_size(suspect: Suspect) -> Diagnosis | None:
     """Wrong at odd sizes, right at powers of two."""
-    if not suspect.holds("full") or suspect.verdict.situation.feature not in ("plain", "blocks"):
+    if not right_at_full_blocks(suspect):
         return None
+    lost = "found is zero" if not suspect.found.any() else "wrong"
     return Diagnosis(
         "tail",
-        f"wrong at sizes {_sizes(suspect)}, right where sizes are powers of two: what lies beyond "
-        "the end of a row takes part",
+        f"{lost} at sizes {_sizes(suspect)}, right where sizes are powers of two: what lies beyond "
+        "the last full block is left out, or what lies beyond the end takes part",
     )
 
 
@@ -179,3 +186,37 @@ def race(suspect: Suspect) -> Diagnosis | None:
         if other is not None and not suspect.same(other.nan_to_num(), suspect.found.nan_to_num()):
             return Diagnosis("race", "the same call gives another result when it is repeated")
     return None
+
+
+def repeated_index(suspect: Suspect) -> Diagnosis | None:
+    """Wrong where whole numbers among the arguments repeat, right where all are different."""
+    arguments = suspect.lab.arguments
+    dtype = suspect.verdict.situation.dtype
+    if not usable(suspect) or not suspect.is_gradient:
+        return None
+    for n in arguments.tensors:
+        below = arguments.items[n].below  # type: ignore[union-attr]
+        if below is None:
+            continue
+        sizes = tuple((name, 64 if name == below else 5) for name in arguments.sizes)
+        situation = Situation("plain", sizes=sizes, dtype=dtype)
+        trial = build(arguments, situation)
+        count = trial.args[n].numel()
+        if count > 64:
+            continue
+        order = torch.randperm(64, generator=torch.Generator().manual_seed(0))[:count]
+        args = list(trial.args)
+        args[n] = order.reshape(args[n].shape).to(args[n].dtype)
+        verdict = suspect.lab.judge_trial(situation, replace(trial, args=tuple(args)))
+        if verdict.status == OK:
+            return Diagnosis(
+                "race",
+                f"right where all numbers in {name_of(suspect, n)} are different, wrong where some "
+                "are equal: what several of them add to one element overwrites one another",
+            )
+    return None
+
+
+def checked(suspect: Suspect) -> Diagnosis | None:
+    """What the CPU compiler's checked mode says, which watches every load and store."""
+    return procedures.checked(suspect.lab, suspect.verdict)

@@ -166,8 +166,11 @@ SMALL = 0.05
 
 def precision(suspect: Suspect) -> Diagnosis | None:
     """The error is small: rounding, of the result, of the operands, or of partial sums."""
-    if not usable(suspect) or not suspect.mismatch.error < SMALL:
-        if usable(suspect) and suspect.verdict.situation.feature in ("long", "dtype"):
+    if not usable(suspect):
+        return None
+    stalling = suspect.verdict.situation.values.startswith("stalling")
+    if not suspect.mismatch.error < SMALL and not stalling:
+        if suspect.verdict.situation.feature in ("long", "dtype"):
             return _accumulated(suspect)
         return None
     if suspect.verdict.situation.feature not in (
@@ -182,7 +185,13 @@ def precision(suspect: Suspect) -> Diagnosis | None:
     dtype = suspect.mismatch.found.dtype
     error = suspect.mismatch.error / torch.finfo(dtype).eps
     said = f"the error is {error:.0f} units of {_name(dtype)}'s precision"
-    for low in (torch.bfloat16, torch.float16):
+    if stalling:
+        return Diagnosis(
+            "precision",
+            f"{said}: small values are lost in a long sum that begins with ones: partial sums are "
+            f"kept in {_name(dtype)}",
+        )
+    for low in (torch.bfloat16, torch.float16, torch.float32):
         if torch.finfo(low).eps <= torch.finfo(dtype).eps:
             continue
         if bool((suspect.found == suspect.found.to(low).double()).all()):

@@ -121,6 +121,8 @@ def _same_trouble(suspect: Suspect, verdict: Verdict) -> Suspect | None:
             told = suspect.lab.elementwise or not _vanishes(mismatch)
             if not told and not _vanishes(suspect.mismatch):
                 return None
+            if mismatch.error < 0.1 * min(suspect.mismatch.error, 1.0):
+                return None  # rounding that a small case amplifies, not the mistake
             return Suspect(suspect.lab, suspect.verdicts, verdict, mismatch)
     return None
 

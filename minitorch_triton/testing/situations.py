@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from triton import knobs
 
 from minitorch_triton.testing.arguments import Argument, Arguments, sizes_named
-from minitorch_triton.testing.trial import Trial
+from minitorch_triton.testing.excuses import LOW
+from minitorch_triton.testing.trial import STALLING, Trial, stalling
 
 INPUT_LAYOUTS = ("transposed", "sliced", "offset", "expanded")
 UPSTREAM_LAYOUTS = ("expanded", "constant", "transposed", "sliced", "offset")
@@ -37,6 +39,8 @@ class Situation:
         sizes: as of :func:`~.arguments.sizes_named`, or the sizes themselves.
         layouts: of the arguments that are not contiguous, as pairs.
         needs: the arguments that require a gradient, if not all.
+        values: "random"; "boundary", "extreme", "nan" or "inf" at random places; "stalling", what
+            a long sum in a low dtype loses, or "stalling upstream", with such upstream gradients.
         rank: another number of dimensions, for elementwise functions.
         named: keyword arguments. constant: another value for an argument that is no tensor.
     """
@@ -102,7 +106,9 @@ def build(arguments: Arguments, situation: Situation) -> Trial | None:
     args = arguments.draw(
         sizes, situation.dtype, 0 if situation.sizes == "sample" else situation.seed
     )
-    if situation.values != "random":
+    if situation.values.startswith("stalling"):
+        args = _stalling(arguments, args, situation)
+    elif situation.values != "random":
         args = _special(arguments, args, situation)
     if situation.constant is not None:
         args[situation.constant[0]] = situation.constant[1]
@@ -117,6 +123,9 @@ def build(arguments: Arguments, situation: Situation) -> Trial | None:
         tuple(layouts),
         tuple(n in tracked for n in range(len(args))),
         upstream_layout=situation.upstream,
+        upstream_values={"stalling": "ones", "stalling upstream": "stalling"}.get(
+            situation.values, "random"
+        ),
         same=situation.same,
         seed=situation.seed,
         named=situation.named,
@@ -149,6 +158,24 @@ def _special(arguments: Arguments, args: list[Any], situation: Situation) -> lis
             places = torch.randperm(flat.numel(), generator=generator)[:count]
             flat[places] = values[torch.arange(count) % len(inside)]
             result[n] = flat.reshape(x.shape)
+    return result
+
+
+def _stalling(arguments: Arguments, args: list[Any], situation: Situation) -> list[Any]:
+    """Ones, but for the first long argument, whose values a sum in a low dtype loses.
+
+    One factor of a product alone: small times small would be too little to be missed.
+    """
+    result = list(args)
+    long = situation.values == "stalling"
+    for n in arguments.tensors:
+        item, x = arguments.items[n], args[n]
+        if not item.floating or not item.low <= 0 <= 1 <= item.high or 1 in item.avoid:  # type: ignore[union-attr]
+            continue
+        result[n] = torch.ones_like(x)
+        if long and max(x.shape, default=0) > STALLING and 0 not in item.avoid:  # type: ignore[union-attr]
+            result[n] = stalling(tuple(x.shape), x.dtype)
+            long = False
     return result
 
 
@@ -213,7 +240,11 @@ def of_dtypes(
     if exact:
         for other, name in itertools.product(dtypes, arguments.sizes):
             if other != torch.float64 or other == dtype:
-                yield Situation("long", dtype=other, sizes=f"long:{name}")
+                long = Situation("long", dtype=other, sizes=f"long:{name}")
+                yield long
+                if other in LOW:
+                    yield replace(long, values="stalling")
+                    yield replace(long, values="stalling upstream")
 
 
 def _layouts(arguments: Arguments, plain: Situation) -> Iterator[Situation]:
@@ -269,12 +300,12 @@ def mixtures(
             situation = replace(situation, layouts=layouts)
         found.append(situation)
 
-    # Hypothesis would leave a folder where the program was started.
+    # Hypothesis would leave a folder where the program was started. It keeps what it has read from
+    # the source of the program's modules, which takes seconds, so the folder is no temporary one.
     before = getattr(configuration.storage_directory(intent_to_write=False), "home_directory", None)
-    with tempfile.TemporaryDirectory() as folder:
-        configuration.set_hypothesis_home_dir(folder)
-        try:
-            collect()
-        finally:
-            configuration.set_hypothesis_home_dir(before)
+    configuration.set_hypothesis_home_dir(Path(knobs.cache.dir, "hypothesis"))
+    try:
+        collect()
+    finally:
+        configuration.set_hypothesis_home_dir(before)
     return found

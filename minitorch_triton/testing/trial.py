@@ -28,7 +28,8 @@ class Trial:
         upstream_layout: their layout.
         needs: whether each argument requires a gradient.
         same: every tensor argument is the first one, the same object.
-        seed: of upstream gradients that are drawn.
+        upstream_values: "random", "ones" or "stalling", of upstream gradients that are drawn.
+        seed: of random ones.
         poison: in fresh buffers. guard: around the arguments.
         named: keyword arguments.
     """
@@ -38,6 +39,7 @@ class Trial:
     needs: tuple[bool, ...]
     upstream: tuple[torch.Tensor | None, ...] | None = None
     upstream_layout: str = "contiguous"
+    upstream_values: str = "random"
     same: bool = False
     seed: int = 0
     poison: float = NAN
@@ -69,11 +71,33 @@ class Trial:
         generator = torch.Generator().manual_seed(1234 + self.seed)
         result = []
         for shape, dtype in zip(shapes, dtypes, strict=True):
-            values = torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
-            values += 0.25 * values.sign()  # not near 0, where a ratio says nothing
+            if self.upstream_values == "stalling":
+                values = stalling(shape, dtype)
+            elif self.upstream_values == "ones":
+                values = torch.ones(shape)
+            else:
+                values = torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
+                values += 0.25 * values.sign()  # not near 0, where a ratio says nothing
             values = values.to(dtype) if dtype.is_floating_point else values
             result.append(values_for(values, self.upstream_layout))
         return result
+
+
+STALLING = 64
+"""How many ones a stalling sum begins with: so that each lane of a kernel gets one."""
+
+
+def stalling(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Ones in the first places along long dimensions, then what is lost when it is added to them.
+
+    A sum in ``dtype`` itself stays at what the ones add up to; one in float32 does not.
+    """
+    first = torch.zeros(shape, dtype=torch.bool)
+    for dim, size in enumerate(shape):
+        if size > STALLING:
+            first.narrow(dim, 0, STALLING).fill_(True)
+    eps = torch.finfo(dtype).eps if dtype.is_floating_point else 0.0
+    return torch.where(first, 1.0, 0.4 * eps).to(dtype)
 
 
 @dataclass

@@ -46,7 +46,7 @@ def test_a_planted_mistake_is_told_by_its_kind(case):
         ("factor on some elements", r"found / right = 0.1 in \d+ of 17621 elements, where \|input"),
         ("sign of |g|", "in 8732 of 17621 elements, where the upstream gradient is negative"),
         ("saved in float16", "was rounded to TF32 \\(or float16\\)"),
-        ("float32 in backward", "computed or saved in a low precision"),
+        ("float32 in backward", "every element was rounded to float32"),
     ],
 )
 def test_mistakes_of_only_some_situations_or_elements(name, evidence):
