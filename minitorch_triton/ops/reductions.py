@@ -567,6 +567,9 @@ def norm(input: Any, p: float = 2, dim: Any = None, keepdim: bool = False) -> An
             "linalg.vector_norm: Expected a floating point tensor as input. Got "
             f"{type_name(input.dtype)}"
         )
+    if input.dtype != promotion.compute_type(input.dtype) and p not in (0, math.inf, -math.inf):
+        # A sum of powers leaves the range of float16 long before its root does.
+        return norm(input.to(torch.float32), p, dim, keepdim).to(input.dtype)
     if p == 2 or p == "fro":
         return norm_root((input * input).sum(dim, keepdim))
     if p == math.inf:

@@ -10,7 +10,7 @@ import torch
 import minitorch_triton as mt
 from minitorch_triton import nn
 from minitorch_triton.autograd import inspection
-from minitorch_triton.autograd.drawing import layout, modules, shorten, theme
+from minitorch_triton.autograd.drawing import layout, modules, repetition, shorten, theme
 from minitorch_triton.autograd.drawing.diagram import Box, Diagram
 
 FRAMEWORKS = [mt, torch]
@@ -82,7 +82,9 @@ def test_a_graph_of_ten_thousand_operations_is_no_recursion():
     for _ in range(10_000):
         y = y + x
     assert len(inspection.collect([y]).nodes) == 10_001
-    picture = mt.autograd.draw(y, names={"x": x}, max_boxes=20)
+    (step,) = [box for box in mt.autograd.draw(y).diagram.boxes.values() if box.rows[0][0] == ""]
+    assert (step.title, step.rows[0][1]) == ("AddBackward0", "9998 times, each:")
+    picture = mt.autograd.draw(y, names={"x": x}, max_boxes=20, repeats=False)
     rest = box_titled(picture, "not shown")
     assert rest.rows == [("operations", "9,980")]
     assert len(titles(picture, "operation")) == 20
@@ -232,6 +234,63 @@ def test_fifty_equal_layers_are_one_box():
         ("head", "SumBackward0"),
         ("SumBackward0", ""),
     }
+
+
+class Residual(nn.Module):
+    """Adds to what comes in what a layer makes of it, outside of that layer."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = x + layer(x) * 0.5
+        return x
+
+
+def test_layers_with_a_sum_after_each_are_drawn_once():
+    net = Residual([nn.Linear(4, 4) for _ in range(50)])
+    start = mt.ones(2, 4, requires_grad=True) * 2
+    y = net(start).sum()
+    for picture in (mt.autograd.draw(y, net), mt.autograd.draw(y)):
+        inside = [box for box in picture.diagram.boxes.values() if box.frame]
+        assert {call.label for box in inside for call in box.frame} == {"50 times in a row"}
+        assert [box.title for box in inside if box.kind == "operation"][-2:] == [
+            "MulBackward0",
+            "AddBackward0",
+        ]
+        placed = layout.place(picture.diagram)
+        assert placed.height < 1000
+    parameters = [box.rows for box in inside if box.kind == "variable"]
+    assert parameters == [[("shape", "(4, 4)")], [("shape", "(4,)")]], "drawn without the model"
+    few = Residual([nn.Linear(4, 4) for _ in range(4)])
+    y = few(start).sum()
+    assert len(titles(mt.autograd.draw(y, few), "module")) == 4
+    assert titles(mt.autograd.draw(y, few, repeats=True), "module") == ["layers.0 … layers.3"]
+
+
+def test_a_sequential_has_no_operations_of_its_own():
+    net = Residual([nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)) for _ in range(4)])
+    picture = mt.autograd.draw(net(mt.ones(2, 4)), net)
+    assert titles(picture, "operation").count("MulBackward0") == 4
+    assert dict(box_titled(picture, "layers.2").rows)["operations"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("abc", []),
+        ("aa", []),
+        ("xaaa", [(1, 1, 3)]),
+        ("abababx", [(0, 2, 3)]),
+        ("aaabaaabaaab", [(0, 4, 3)]),  # of what begins here, the one that covers most
+        ("abcabcabxyzxyzxyz", [(8, 3, 3)]),
+    ],
+)
+def test_repetition(text, parts):
+    found = repetition.find(text)
+    assert [(repeat.start, repeat.length, repeat.times) for repeat in found] == parts
 
 
 def test_a_module_called_twice_has_two_boxes():

@@ -1,7 +1,8 @@
 """What a picture shows, before it has a form: boxes with text, arrows, frames.
 
 A diagram is made from a graph in three steps: decide which operations share a box, because they
-belong to one call of a module or because there are too many; describe each box; connect them.
+belong to one call of a module, because they repeat each other, or because there are too many;
+describe each box; connect them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minitorch_triton.autograd import inspection
+from minitorch_triton.autograd.drawing import repetition
 from minitorch_triton.autograd.drawing.modules import Call
 from minitorch_triton.autograd.inspection import Graph
 from minitorch_triton.autograd.tracing import CONDITIONS, Trace, measure
@@ -21,8 +23,8 @@ MAX_TEXT = 28
 one with its shape."""
 MAX_DETAILED = 16
 """With more variables each is described in one line, where not asked otherwise."""
-MIN_REPEATED = 3
-"""So many equal modules, each the only user of the one before, become one box."""
+MAX_UNFOLDED = 40
+"""With more boxes, repeated operations are drawn once, where not asked otherwise."""
 MAX_PARAMETERS = 4
 """So many parameters of a folded module are listed; more are counted."""
 
@@ -69,6 +71,7 @@ class _Builder:
         depth: int | None,
         max_boxes: int,
         details: bool | None,
+        repeats: bool | None,
     ):
         self.graph = graph
         self.trace = trace
@@ -83,10 +86,13 @@ class _Builder:
                 self.known[tensor.grad_fn, tensor.output_nr] = tensor
         self.group: dict[Any, Any] = {node: self._group(node) for node in graph.nodes}
         self._place_leaves()
+        self.repeat_of: dict[Any, _Repeated] = {}
+        self.part: dict[Any, int] = {}  # of its repeat, for each node in one
+        if repeats is not False:
+            many = len(set(self.group.values())) > MAX_UNFOLDED
+            self._fold_repeats(modules_only=not (repeats or many))
         self._leave_out(max_boxes)
-        self.members: dict[Any, list] = {}
-        for node, group in self.group.items():
-            self.members.setdefault(group, []).append(node)
+        self.members = self._members()
         self.box_of: dict[Any, str] = {}
         self.leaves = sum(1 for node in graph.nodes if self.group[node] is node and _is_leaf(node))
         self.detailed = self.leaves <= MAX_DETAILED if details is None else details
@@ -113,6 +119,125 @@ class _Builder:
             (group, *others) = groups
             if not others and isinstance(group, tuple) and leaf in self.calls:
                 self.group[leaf] = group
+
+    def _members(self) -> dict[Any, list]:
+        """The nodes of each box, without those that only repeat others."""
+        members: dict[Any, list] = {}
+        for node, group in self.group.items():
+            if not self.part.get(node):
+                members.setdefault(group, []).append(node)
+        return members
+
+    def _fold_repeats(self, modules_only: bool) -> None:
+        """Give what repeats the boxes of its first part.
+
+        Args:
+            modules_only: fold single modules in a row alone.
+        """
+        members = self._members()
+        users: dict[Any, set] = {}
+        for node in self.graph.nodes:
+            for edge in self.graph.inputs[node]:
+                if edge is not None:
+                    users.setdefault(edge[0], set()).add(self.group[node])
+        own = {
+            leaf for leaf, groups in users.items()
+            if _is_leaf(leaf) and self.group[leaf] is leaf and len(groups) == 1
+        }  # fmt: skip
+        operations = {
+            group: min(inspection.position(node) for node in nodes if not _is_leaf(node))
+            for group, nodes in members.items()
+            if not all(_is_leaf(node) for node in nodes)
+        }
+        sequence = sorted(operations, key=operations.__getitem__)
+        place = {group: number for number, group in enumerate(sequence)}
+        signatures = [self._signature(group, members[group], place, own) for group in sequence]
+        calls = {call for path in self.calls.values() for call in path}
+        for number, repeat in enumerate(repetition.find(signatures), 1 + len(calls)):
+            is_module = repeat.length == 1 and isinstance(sequence[repeat.start], tuple)
+            if is_module or not modules_only:
+                self._fold(repeat, number, sequence, members, own)
+
+    def _signature(self, group: Any, nodes: list, place: dict, own: set) -> tuple:
+        """What two operations, or calls of modules, have in common if they are drawn as one.
+
+        Args:
+            place: of each of them in the order of execution.
+            own: variables that only one of them uses.
+        """
+        operations = [node for node in nodes if not _is_leaf(node)]
+        inputs: list[Any] = []
+        for node in operations:
+            for edge in self.graph.inputs[node]:
+                source = None if edge is None else self.group[edge[0]]
+                if source == group:
+                    continue
+                if edge is None or (_is_leaf(edge[0]) and edge[0] not in own):
+                    inputs.append(source)
+                elif _is_leaf(edge[0]):
+                    inputs.append(self._of_leaf(edge[0]))
+                else:
+                    inputs.append((place[group] - place[source], edge[1]))
+        path = self.calls.get(operations[-1], ())
+        return (
+            path[-1].kind if isinstance(group, tuple) else inspection.name(group),
+            tuple(call.kind for call in path),
+            tuple(inspection.name(node) for node in operations),
+            tuple(map(tuple, inspection.output_forms(operations[-1]))),
+            tuple(self._of_leaf(node) for node in nodes if _is_leaf(node)),
+            tuple(inputs),
+            tuple(id(self.known[node, n]) for node in operations
+                  for n in range(len(inspection.output_forms(node))) if (node, n) in self.known),
+            self._trouble(nodes),
+        )  # fmt: skip
+
+    def _of_leaf(self, node: Any) -> tuple:
+        tensor = inspection.leaf(node)
+        return tuple(tensor.shape), tensor.dtype, self._trouble([node])
+
+    def _fold(
+        self, repeat: repetition.Repeat, number: int, sequence: list, members: dict, own: set
+    ) -> None:
+        """Let all parts of a repeat share the boxes of the first."""
+        length = repeat.length
+        parts = [
+            sequence[repeat.start + n * length : repeat.start + (n + 1) * length]
+            for n in range(repeat.times)
+        ]
+        first_path, second_path = (
+            [self.calls.get(members[group][-1], ()) for group in part] for part in parts[:2]
+        )
+        depth = min(map(_common, first_path, second_path))
+        call = Call(f"{repeat.times} times in a row", "", number)
+        leaves = [self._own_leaves(group, members, own) for group in parts[0]]
+        single = length == 1 and not leaves[0]
+        for n, part in enumerate(parts):
+            for group, first, of_first in zip(part, parts[0], leaves, strict=True):
+                pairs = [(node, first) for node in members[group]]
+                pairs += zip(self._own_leaves(group, members, own), of_first, strict=True)
+                for node, stand_in in pairs:
+                    self.group[node] = stand_in
+                    self.part[node] = n
+        for number_in_part, first in enumerate(parts[0]):
+            last = parts[-1][number_in_part]
+            last_leaves = self._own_leaves(last, members, own)
+            for box, end in [(first, last), *zip(leaves[number_in_part], last_leaves, strict=True)]:
+                self.repeat_of[box] = _Repeated(end, repeat.times, call, depth, single)
+
+    def _own_leaves(self, group: Any, members: dict, own: set) -> list:
+        return [
+            edge[0]
+            for node in members[group]
+            for edge in self.graph.inputs[node]
+            if edge is not None and edge[0] in own
+        ]
+
+    def _frame(self, group: Any, path: tuple[Call, ...]) -> tuple[Call, ...]:
+        """The frames around a box: open calls, and that of a repeat."""
+        repeated = self.repeat_of.get(group)
+        if repeated is None or repeated.single:
+            return path
+        return (*path[: repeated.depth], repeated.call, *path[repeated.depth :])
 
     def _leave_out(self, max_boxes: int) -> None:
         """Where there are too many boxes, fold all that lies far behind the roots into one."""
@@ -142,19 +267,30 @@ class _Builder:
                 continue
             name = f"n{len(self.diagram.boxes)}"
             self.box_of[group] = name
-            self.diagram.boxes[name] = self._describe(group, node)
+            self.diagram.boxes[name] = self._describe(group)
         for node in self.graph.nodes:
             target = self.box_of[self.group[node]]
             for edge in self.graph.inputs[node]:
-                if edge is not None and self.group[edge[0]] != self.group[node]:
+                if edge is not None and not self._is_inside(edge[0], node):
                     self._arrow(self._source(*edge), target)
         for root in self.graph.roots:
             if root.grad_fn is not None:
                 self._source(root.grad_fn, root.output_nr)
             elif not any(inspection.leaf(node) is root for node in self.graph.nodes):
                 self.diagram.boxes[f"n{len(self.diagram.boxes)}"] = self._variable(root)
-        _merge_repeated(self.diagram)
         return self.diagram
+
+    def _is_inside(self, source: Any, node: Any) -> bool:
+        """Whether an arrow would stay in a box, or lead from one part of a repeat to the next."""
+        one, other = self.group[source], self.group[node]
+        if one == other:
+            return True
+        repeats_ = [self.repeat_of[group].call for group in (one, other) if group in self.repeat_of]
+        return (
+            len(repeats_) == 2
+            and repeats_[0] is repeats_[1]
+            and self.part[source] != self.part[node]
+        )
 
     def _source(self, node: Any, number: int) -> str:
         """The box from which arrows to the users of an output start."""
@@ -175,20 +311,29 @@ class _Builder:
     def _arrow(self, tail: str, head: str) -> None:
         self.diagram.arrows[tail, head] = None
 
-    def _describe(self, group: Any, node: Any) -> Box:
+    def _describe(self, group: Any) -> Box:
         if group == "rest":
             return self._rest()
         if isinstance(group, tuple):
             return self._module(group)
+        node = group
+        frame = self._frame(node, self.calls.get(node, ()))
+        repeated = self.repeat_of.get(node)
         tensor = inspection.leaf(node)
         if tensor is not None:
             box = self._variable(tensor)
-            box.frame = self.calls.get(node, ())
+            box.frame = frame
+            if repeated is not None:
+                box.rows = [("shape", shape_text(tuple(tensor.shape), tensor.dtype))]
+                if box.title:
+                    box.title += f" … {self.names[id(inspection.leaf(repeated.last))]}"
             return box
-        box = Box("operation", inspection.name(node), frame=self.calls.get(node, ()))
+        box = Box("operation", inspection.name(node), frame=frame)
+        if repeated is not None and repeated.single:
+            box.rows.append(("", f"{repeated.times} times, each:"))
         box.rows += [("output", shape_text(*form)) for form in inspection.output_forms(node)]
         step = None if self.trace is None else self.trace.step_of(node)
-        if step is not None:
+        if step is not None and repeated is None:
             norms = [f"{g.norm:.3g}" for g in step.incoming if g is not None]
             box.rows.append(("|gradient|", ", ".join(norms)))
         if self.saved:
@@ -219,8 +364,13 @@ class _Builder:
     def _module(self, path: tuple[Call, ...]) -> Box:
         call = path[-1]
         members = self.members[path]
-        box = Box("module", call.title, frame=path[:-1])
+        box = Box("module", call.title, frame=self._frame(path, path[:-1]))
         box.rows.append(("", call.kind))
+        repeated = self.repeat_of.get(path)
+        if repeated is not None:
+            box.title += f" … {repeated.last[-1].title}"
+            if repeated.single:
+                box.rows = [("", f"{repeated.times} times {call.kind}, each:")]
         tensors = [inspection.leaf(node) for node in members if _is_leaf(node)]
         if len(tensors) <= MAX_PARAMETERS:
             for tensor in tensors:
@@ -248,21 +398,29 @@ class _Builder:
 
     def _mark(self, box: Box, nodes: list) -> None:
         """Say what happened to gradients in a box, and where a parameter in it is broken."""
+        condition, begins, tensor = self._trouble(nodes)
+        if tensor is not None:
+            box.alarm = f"{self.names.get(id(tensor), 'a variable')} has {condition}"
+            box.level, box.origin = "error", True
+        elif condition:
+            self._describe_condition(box, condition, begins)
+
+    def _trouble(self, nodes: list) -> tuple[str, bool, Any]:
+        """The worst condition of some nodes' gradients, whether it began there, and the variable
+        among the nodes that is broken itself."""
         if self.trace is None:
-            return
+            return "", False, None
         for node in nodes:
             tensor = inspection.leaf(node)
             condition = "" if tensor is None else measure(tensor).condition
             if condition in ("NaN", "inf"):
-                box.alarm = f"{self.names.get(id(tensor), 'a variable')} has {condition}"
-                box.level, box.origin = "error", True
-                return
+                return condition, True, tensor
         steps = [step for node in nodes if (step := self.trace.step_of(node)) is not None]
         for condition in CONDITIONS:
             found = [step.is_origin for step in steps if step.condition == condition]
             if found:
-                self._describe_condition(box, condition, any(found))
-                return
+                return condition, any(found), None
+        return "", False, None
 
     @staticmethod
     def _describe_condition(box: Box, condition: str, begins: bool) -> None:
@@ -275,44 +433,29 @@ class _Builder:
         box.origin = begins
 
 
-def _merge_repeated(diagram: Diagram) -> None:
-    """Put chains of modules of the same kind and sizes into one box each: the layers of a model."""
-    after: dict[str, list[str]] = {}
-    before: dict[str, list[str]] = {}
-    for tail, head in diagram.arrows:
-        after.setdefault(tail, []).append(head)
-        before.setdefault(head, []).append(tail)
+@dataclass(frozen=True)
+class _Repeated:
+    """Of a box in the first part of a repeat.
 
-    def is_continued(name: str) -> bool:
-        (following,) = after[name] if len(after.get(name, ())) == 1 else [name]
-        one, other = diagram.boxes[name], diagram.boxes[following]
-        return (
-            following != name
-            and before[following] == [name]
-            and one.kind == "module"
-            and (one.rows, one.alarm, one.frame) == (other.rows, other.alarm, other.frame)
-            and not (one.origin or other.origin)
-        )
+    Attributes:
+        last: what it stands for in the last part. times: how many parts there are.
+        call: the frame around the part, inside of ``depth`` others.
+        single: whether the part is this one box, which needs no frame.
+    """
 
-    for name in list(diagram.boxes):
-        if name not in diagram.boxes:
-            continue
-        chain = [name]
-        while is_continued(chain[-1]):
-            chain += after[chain[-1]]
-        if len(chain) < MIN_REPEATED or any(is_continued(tail) for tail in before.get(name, ())):
-            continue
-        box, last = diagram.boxes[name], diagram.boxes[chain[-1]]
-        box.title = f"{box.title} … {last.title}"
-        (key, kind), *rows = box.rows
-        box.rows = [(key, f"{len(chain)} times {kind}, each:"), *rows]
-        for repeated in chain[1:]:
-            del diagram.boxes[repeated]
-        diagram.arrows = {
-            (name if tail in chain else tail, head): None
-            for tail, head in diagram.arrows
-            if head not in chain[1:]
-        }
+    last: Any
+    times: int
+    call: Call
+    depth: int
+    single: bool
+
+
+def _common(one: tuple, other: tuple) -> int:
+    """How many items two paths begin with alike."""
+    count = 0
+    while count < min(len(one), len(other)) and one[count] == other[count]:
+        count += 1
+    return count
 
 
 def _is_leaf(node: Any) -> bool:
@@ -354,6 +497,7 @@ def build_diagram(
     Args:
         calls: for each node the calls of modules that it ran in, outermost first.
         names: tensors that are to be shown, and under which name.
-        options: ``trace``, ``saved``, ``depth``, ``max_boxes`` and ``details`` of ``draw``.
+        options: ``trace``, ``saved``, ``depth``, ``max_boxes``, ``details`` and ``repeats`` of
+            ``draw``.
     """
     return _Builder(graph, calls, names, **options).build()

@@ -41,6 +41,11 @@ class Call:
     def title(self) -> str:
         return self.name if self.repeat == 1 else f"{self.name} (call {self.repeat})"
 
+    @property
+    def label(self) -> str:
+        """Of a frame around it."""
+        return f"{self.title}: {self.kind}" if self.kind else self.title
+
 
 def calls_of(graph: Graph, model: Any) -> dict[Any, tuple[Call, ...]]:
     """For each node, and each parameter's node, the calls it lies in, outermost first.
@@ -120,8 +125,13 @@ def _add_ends(operations: list, found: dict[Any, tuple[Call, ...]]) -> None:
 
 
 def _is_listed(call: Call) -> bool:
-    """Whether it is a composite module in a list, where names are numbers."""
-    return call.is_composite and call.name.rpartition(".")[2].isdigit()
+    """Whether it is a composite module in a list, where names are numbers.
+
+    A ``Sequential`` has no operations but those of the modules in it.
+    """
+    return (
+        call.is_composite and call.kind != "Sequential" and call.name.rpartition(".")[2].isdigit()
+    )
 
 
 def _are_neighbours(first: tuple[Call, ...], second: tuple[Call, ...]) -> bool:

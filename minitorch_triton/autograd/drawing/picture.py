@@ -85,6 +85,7 @@ def draw(
     trace: Trace | None = None,
     depth: int | None = 1,
     details: bool | None = None,
+    repeats: bool | None = None,
     max_boxes: int = 300,
 ) -> Picture:
     """Draw the graph behind ``tensors``, which may be PyTorch's as well.
@@ -108,6 +109,8 @@ def draw(
             is in them, None every operation, framed by module.
         details: whether variables show all of data, requires_grad, grad and is_leaf; by default
             where there are few.
+        repeats: whether equal parts in a row, such as layers, are drawn once, in a frame that says
+            how many there are; by default modules are, and operations where there are many.
         max_boxes: with more operations and modules than so many, those farthest from ``tensors``
             are left out, and counted.
 
@@ -130,6 +133,7 @@ def draw(
         saved=saved,
         depth=depth,
         details=details,
+        repeats=repeats,
         max_boxes=max_boxes,
     )
     shorten(diagram)

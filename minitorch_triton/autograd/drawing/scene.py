@@ -65,7 +65,7 @@ def compose(diagram: Diagram, layout: Layout) -> Scene:
     for call, (left, top, width, box_height) in layout.frames.items():
         left, top = left + shift_x, top + shift_y
         scene.rectangles.append(Rectangle(left, top, width, box_height, "frame"))
-        scene.labels.append(Text(left + 10, top + 4, f"{call.title}: {call.kind}", "muted"))
+        scene.labels.append(Text(left + 10, top + 4, call.label, "muted"))
     for points in layout.arrows.values():
         scene.curves.append(Curve([(x + shift_x, y + shift_y) for x, y in points]))
     for name, box in diagram.boxes.items():

@@ -19,7 +19,7 @@ def dot(diagram: Diagram) -> str:
     ]
 
     def opening(call: Call) -> str:
-        label = _quoted(f"{call.title}: {call.kind}")
+        label = _quoted(call.label)
         return (
             f"subgraph cluster{call.number} {{ label={label}; labeljust=l; "
             f'fontname="monospace"; fontsize=11; style=rounded; color="{theme.LIGHT.frame}";'
@@ -54,7 +54,7 @@ def mermaid(diagram: Diagram) -> str:
     lines = ["flowchart TB"]
 
     def opening(call: Call) -> str:
-        title = _mermaid_escaped(f"{call.title}: {call.kind}")
+        title = _mermaid_escaped(call.label)
         return f'subgraph call{call.number}["{title}"]'
 
     lines += _nested(diagram, opening, "end", _mermaid_box)
