@@ -69,10 +69,10 @@ def unwritten(suspect: Suspect) -> Diagnosis | None:
             "memory that nothing has written is part of the result, unless sizes are powers of "
             f"two{ends}",
         )
-    held = "elements of it" if nan.any() and not nan.all() else "it"
+    held = "parts of it were" if nan.any() and not nan.all() else "it was"
     return Diagnosis(
         "stale",
-        f"the result changes with what a fresh buffer holds: {held} was read or returned without "
+        f"the result changes with what a fresh buffer holds: {held} read or returned without "
         f"having been written{ends}",
     )
 

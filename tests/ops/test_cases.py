@@ -348,3 +348,16 @@ def test_in_place_methods(name):
     assert error(y.detach().torch(), expected.detach()) <= tolerance(torch.float64)
     y.backward(mt.ones_like(y))
     assert error(ours.grad.torch(), theirs.grad) <= tolerance(torch.float64)
+
+
+@pytest.mark.parametrize("p", [2, 3])
+def test_a_norm_of_halves_does_not_overflow(p):
+    x = torch.linspace(-200, 200, 600).half().requires_grad_()
+    ours = mt.from_torch(x.detach().clone()).requires_grad_()
+    expected = x.double().norm(p)
+    y = ours.norm(p)
+    assert y.dtype == torch.float16
+    assert error(y.detach().torch(), expected.detach()) <= tolerance(torch.float16, 600)
+    y.backward()
+    expected.backward()
+    assert error(ours.grad.torch(), x.grad) <= tolerance(torch.float16, 600)

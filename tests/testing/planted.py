@@ -299,6 +299,8 @@ def softmax_grad_kernel(dx_ptr, g_ptr, y_ptr, N, BLOCK: tl.constexpr, BUG: tl.co
         y = tl.load(y_ptr + row * N + j, mask, other=0).to(tl.float32)
     if BUG == "no sum":
         dx = g * y
+    elif BUG == "diagonal":
+        dx = g * y * (1 - y)
     else:
         dx = y * (g - tl.sum(g * y))
     tl.store(dx_ptr + row * N + j, dx, mask)
@@ -390,6 +392,83 @@ def layer_norm(bug=""):
     return LayerNorm
 
 
+# Sums over rows, one by one or of the rows that indices name
+
+
+@triton.jit
+def column_sum_kernel(out_ptr, x_ptr, M, N, rows, ACC: tl.constexpr, BLOCK: tl.constexpr):
+    j = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    total = tl.zeros((BLOCK,), ACC)
+    for row in range(rows):
+        total += tl.load(x_ptr + row * N + j, j < N, other=0).to(ACC)
+    tl.store(out_ptr + j, total, j < N)
+
+
+def expand_rows(bug=""):
+    """A row repeated M times; the gradient is the sum over the repetitions."""
+
+    class ExpandRows(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, like):
+            return x.expand(like.shape).clone()
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, g):
+            g = g.contiguous()
+            M, N = g.shape
+            dx = torch.empty(N, dtype=g.dtype)
+            wide = torch.promote_types(g.dtype, torch.float32)
+            acc = g.dtype if bug == "low accumulator" else wide
+            rows = M // 16 * 16 if bug == "full blocks of rows" else M
+            if N:
+                column_sum_kernel[(triton.cdiv(N, 64),)](
+                    dx, g, M, N, rows, ACC=getattr(tl, str(acc).removeprefix("torch.")), BLOCK=64
+                )
+            return dx, None
+
+    return ExpandRows
+
+
+@triton.jit
+def rows_grad_kernel(dw_ptr, g_ptr, index_ptr, D, BLOCK: tl.constexpr, BUG: tl.constexpr):
+    row = tl.load(index_ptr + tl.program_id(0))
+    j = tl.arange(0, BLOCK)
+    g = tl.load(g_ptr + tl.program_id(0) * D + j, j < D, other=0)
+    if BUG == "store":
+        tl.store(dw_ptr + row * D + j, g, j < D)
+    else:
+        tl.atomic_add(dw_ptr + row * D + j, g, j < D)
+
+
+def embedding(bug=""):
+    class Embedding(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, weight, index):
+            ctx.save_for_backward(index.contiguous())
+            ctx.shape = weight.shape
+            return weight[index]
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, g):
+            (index,) = ctx.saved_tensors
+            g = g.contiguous()
+            D = ctx.shape[1]
+            dw = torch.zeros(ctx.shape, dtype=torch.promote_types(g.dtype, torch.float32))
+            if g.numel():
+                rows_grad_kernel[(index.numel(),)](
+                    dw, g, index, D, BLOCK=triton.next_power_of_2(D), BUG=bug
+                )
+            return dw.to(g.dtype), None
+
+    return Embedding
+
+
+def _rows(weight, index):
+    return weight[index]
+
+
 # A loss
 
 
@@ -418,6 +497,25 @@ def squared_error(bug=""):
 
 def _mse(x, target, reduction="mean"):
     return F.mse_loss(x, target, reduction=reduction)
+
+
+def cross_entropy(bug=""):
+    class CrossEntropy(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, target):
+            ctx.save_for_backward(x, target)
+            return F.nll_loss(x.log_softmax(1), target)
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, g):
+            x, target = ctx.saved_tensors
+            dx = x.softmax(1)
+            if bug != "no target":
+                dx = dx - F.one_hot(target, x.shape[1])
+            return (dx * g / x.shape[0]).to(x.dtype), None
+
+    return CrossEntropy
 
 
 # Random
@@ -539,6 +637,22 @@ class OurScale(mt.autograd.Function):
         return g * w, (g * x)[0]
 
 
+class ForgottenWeight(torch.autograd.Function):
+    """A weighted softmax whose backward forgets the weight."""
+
+    @staticmethod
+    def forward(ctx, x, w):
+        y = x.softmax(-1)
+        ctx.save_for_backward(y, w)
+        return y * w
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        y, _ = ctx.saved_tensors
+        return y * (g - (g * y).sum(-1, keepdim=True)), (g * y).sum(0)
+
+
 MN, N, MATRICES = ["M N"], ["M N", "N"], ["M K", "K N"]
 TWO = [torch.randn(5, 7), torch.randn(5, 7)]
 
@@ -615,6 +729,26 @@ PLANTED = [
     Planted("overwritten by all", "race", add_bias("store"), torch.add, N),
     Planted("load, add, store", "race", add_bias("load, add, store"), torch.add, N),
     Planted("no sum", "term", softmax("no sum"), lambda x: x.softmax(-1), MN),
+    Planted("diagonal alone", "term", softmax("diagonal"), lambda x: x.softmax(-1), MN),
+    Planted("no target", "term", cross_entropy("no target"), F.cross_entropy, ["B C", "B<C"]),
+    Planted(
+        "weight forgotten", "factor", ForgottenWeight, lambda x, w: x.softmax(-1) * w, ["M N", "N"]
+    ),
+    Planted("equal indices", "race", embedding("store"), _rows, ["V D", "B<V"]),
+    Planted(
+        "full blocks of rows",
+        "tail",
+        expand_rows("full blocks of rows"),
+        lambda x, like: x.expand(like.shape),
+        ["N", "M N"],
+    ),
+    Planted(
+        "low accumulator",
+        "precision",
+        expand_rows("low accumulator"),
+        lambda x, like: x.expand(like.shape),
+        ["N", "M N"],
+    ),
     Planted("no mean", "term", layer_norm("no mean"), _layer_norm, MN),
     Planted("no second term", "term", layer_norm("no second term"), _layer_norm, MN),
     Planted("exchanged", "swapped", product("exchanged"), torch.mul),
@@ -654,6 +788,9 @@ CORRECT = [
     Planted("row_sum", "", row_sum(), lambda x: x.sum(1), MN),
     Planted("layer_norm", "", layer_norm(), _layer_norm, MN),
     Planted("squared_error", "", squared_error(), _mse, [*TWO, "mean"]),
+    Planted("expand_rows", "", expand_rows(), lambda x, like: x.expand(like.shape), ["N", "M N"]),
+    Planted("embedding", "", embedding(), _rows, ["V D", "B<V"]),
+    Planted("cross_entropy", "", cross_entropy(), F.cross_entropy, ["B C", "B<C"]),
     Planted("dropout", "", dropout(), None, MN),
     Planted("cube", "", mt.ops.elementwise(cube, cube_grad), None),
 ]
@@ -669,7 +806,8 @@ def main():
         found = report.kinds[0] if report.kinds else ""
         wrong += found != planted.kind
         mark = "     " if found == planted.kind else "WRONG"
-        print(f"{mark} {planted.name:28} {planted.kind or 'right':12} found: {found or 'right'}")
+        said = f"{planted.kind or 'right':12} found: {found or 'right'}"
+        print(f"{mark} {planted.name:28} {said}", flush=True)
     print(f"{wrong} of {len(PLANTED + CORRECT)} are told wrongly")
     return wrong
 

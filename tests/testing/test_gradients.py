@@ -46,6 +46,12 @@ def test_a_planted_mistake_is_told_by_its_kind(case):
         ("factor on some elements", r"found / right = 0.1 in \d+ of 17621 elements, where \|input"),
         ("sign of |g|", "in 8732 of 17621 elements, where the upstream gradient is negative"),
         ("saved in float16", "was rounded to TF32 \\(or float16\\)"),
+        ("diagonal alone", "each element depends on its own upstream gradient alone"),
+        ("no target", r"only the element that input 1 \(target\) names is wrong"),
+        ("weight forgotten", r"stays the same for another input 1 \(w\), .* proportional"),
+        ("equal indices", r"right where all numbers in input 1 \(index\) are different"),
+        ("full blocks of rows", "wrong at sizes .* right where sizes are powers of two"),
+        ("low accumulator", "small values are lost in a long sum .* kept in (b?)float16"),
         ("float32 in backward", "every element was rounded to float32"),
     ],
 )
@@ -101,6 +107,42 @@ def test_the_reproduction_runs(capsys):
     right = next(line for line in script if line.startswith("# right"))
     found = [float(x) for x in re.findall(r"-?\d+\.\d*", printed)]
     assert found != [float(x) for x in re.findall(r"-?\d+\.?\d*", right)]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("cached buffer", "print(*gradients)  # has changed"),
+        ("kept on ctx", "z.add_(1.5)"),
+        ("second derivative", "create_graph=True"),
+        ("load, add, store", "with mt.cpu.checked():"),
+        ("added to fresh memory", 'with mt.testing.poisoned(float("nan")):'),
+    ],
+)
+def test_findings_of_several_calls_have_scripts_that_show_them(name, shown, capsys):
+    report = check(BY_NAME[name], shrinking=True)
+    lines = [line[6:] for line in str(report).splitlines()]
+    script = lines[lines.index("import torch") :]
+    script = script[: script.index("") if "" in script else None]
+    assert any(shown in line for line in script), str(report)
+    script = [line for line in script if "# the function that was checked" not in line]
+    names = {script_name(report): report.lab.subject.fn}
+    if name == "load, add, store":
+        with pytest.raises(mt.cpu.CheckError):
+            exec("\n".join(script), names)
+        return
+    exec("\n".join(script), names)
+    shown = numbers(capsys.readouterr().out)
+    (right,) = [numbers(line) for line in script if line.lstrip().startswith("# right")]
+    assert shown[-len(right) :] != pytest.approx(right, abs=1e-3)
+
+
+def script_name(report):
+    return report.lab.subject.fn.__name__
+
+
+def numbers(text):
+    return [float(number) for number in re.findall(r"-?\d+\.\d*(?:e[-+]\d+)?", text)]
 
 
 def test_the_reproduction_of_a_boundary_holds_the_value():
