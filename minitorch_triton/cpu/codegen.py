@@ -13,6 +13,7 @@ from . import emit  # noqa: F401  (fills the registry of operations)
 from .emit import check as checks
 from .emit import ctypes
 from .emit.branches import emit_function_body
+from .emit.control import STOP
 from .emit.emitter import Emitter
 from .instrument import Site, instrument
 from .ir import Function, Pointer, Value
@@ -115,7 +116,8 @@ def _file(kernel: Function, functions: list[str], headers: set[str], sites: list
     include = "".join(f'#include "{header}"\n' for header in sorted(headers))
     tables = checks.tables(sites, kernel.arguments)
     entry = "MT_CHECKED_ENTRY" if sites else "MT_ENTRY"
-    return f"{where}{_PRELUDE}{include}{tables}\n{body}\n#define MT_PROGRAM_COST 0\n{entry}(body)\n"
+    unbounded = "#define MT_UNBOUNDED\n" if STOP in body else ""
+    return f"{where}{unbounded}{_PRELUDE}{include}{tables}\n{body}\n#define MT_PROGRAM_COST 0\n{entry}(body)\n"
 
 
 def _declaration(element, name: str) -> str:

@@ -1,5 +1,9 @@
 """Control flow: loops, branches, returns, nested functions, grids."""
 
+import os
+import signal
+import threading
+
 import pytest
 import torch
 import triton
@@ -320,3 +324,25 @@ def test_pointers_that_change_and_are_selected():
     changing_pointers[(1,)](a, b, out, 3, 16)
     mixed = torch.where(torch.arange(16) % 2 == 0, a, b)
     assert torch.equal(out, torch.stack([a, b, a, a, mixed]))
+
+
+@triton.jit
+def wait_for(flag, first):
+    if tl.program_id(0) >= first:
+        while tl.atomic_add(flag, 0) == 0:
+            pass
+
+
+@pytest.mark.parametrize("first", [0, 7])
+def test_ctrl_c_ends_a_program_that_waits_forever(first):
+    flag = torch.zeros(1, dtype=torch.int32)
+    wait_for[(8,)](torch.ones_like(flag), first)
+    interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    rescue = threading.Timer(20, flag.fill_, (1,))  # lets the test fail, not hang
+    interrupt.start(), rescue.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            wait_for[(8,)](flag, first)
+    finally:
+        rescue.cancel()
+    assert flag.item() == 0

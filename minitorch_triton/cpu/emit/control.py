@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from .emitter import Emitter
 
 
+# In each iteration of a loop that nothing bounds, so that Ctrl-C ends it.
+STOP = "if (mt_stopped(L)) return;"
+
+
 def declare(em: Emitter, value: Value, initial: str | None = None) -> str:
     """A C variable (not a constant) for a scalar that control flow changes."""
     name = em.fresh(value.name)
@@ -218,6 +222,6 @@ def while_(em: Emitter, op: Op) -> None:
     em.push()
     with changing(em, names + results):
         lines = run_body(em, before, to_after, leave)
-        em.frames[-1].lines += lines
+        em.frames[-1].lines += [*lines, STOP]
         em.block("", run_body(em, after, to_before, repeat))
     em.block("for (;;)", em.pop())

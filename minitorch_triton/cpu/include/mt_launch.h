@@ -6,7 +6,8 @@
  *     #define MT_PROGRAM_COST 120.0        // nanoseconds per program, may use args[]; 0: unknown
  *     MT_ENTRY(body)
  *
- * MT_PROGRAM_COST is evaluated once per launch. MT_ENTRY exports
+ * MT_PROGRAM_COST is evaluated once per launch. A body with loops that may go on for ever asks
+ * mt_stopped in each iteration, and its file defines MT_UNBOUNDED before this one. MT_ENTRY exports
  *
  *     int mt_entry(const int64_t *args, int32_t grid_x, int32_t grid_y, int32_t grid_z);
  *     int mt_call(const int64_t *packed);   // packed = {grid_x, grid_y, grid_z, args...}
@@ -61,7 +62,8 @@ typedef void (*mt_body)(mt_launch *);
 
 enum { MT_OK = 0, MT_ASSERTION_FAILED = 1, MT_SIGNALLED = 3, MT_BAD_GRID = 4 };
 
-/* Make the launch return `code`. Running programs finish; programs not yet started do not run. */
+/* Make the launch return `code`. Running programs finish, unless they ask mt_stopped; programs not
+ * yet started do not run. */
 static inline void mt_fail(mt_launch *L, int32_t code) {
     __atomic_store_n(L->status, code, __ATOMIC_RELAXED);
 }
@@ -133,6 +135,7 @@ typedef struct {
     int64_t chunk; /* programs that a thread takes at a time */
     mt_share *shares;
     int count; /* of shares */
+    int working; /* threads, counted where MT_UNBOUNDED */
     int timed; /* whether to add up `busy` */
     int64_t busy; /* nanoseconds that all threads have spent in programs */
 } mt_job;
@@ -177,6 +180,12 @@ static __attribute__((noinline, cold, unused)) void mt_look_for_signals(mt_launc
     }
 }
 
+/* True where a program that may go on for ever should return: the launch has ended. */
+static inline __attribute__((unused)) int mt_stopped(mt_launch *L) {
+    if (L->until_look-- == 0) mt_look_for_signals(L);
+    return __atomic_load_n(L->status, __ATOMIC_RELAXED) != 0;
+}
+
 /* Run programs first..last-1, numbered with the x coordinate running fastest. Always inlined, and
  * with it the body, which is a constant at every call. */
 static inline __attribute__((always_inline)) void mt_run_range(mt_launch *L, mt_body body,
@@ -198,6 +207,19 @@ static inline __attribute__((always_inline)) void mt_run_range(mt_launch *L, mt_
     }
 }
 
+#ifdef MT_UNBOUNDED
+/* The thread that launches, without programs left, goes on looking for signals while others have
+ * some. */
+static __attribute__((noinline, cold)) void mt_watch(mt_launch *L, mt_job *job) {
+    const struct timespec pause = {0, 20000};
+    for (int round = 0; __atomic_load_n(&job->working, __ATOMIC_RELAXED) > 0; round++) {
+        if (round < 2000) continue;
+        nanosleep(&pause, NULL);
+        mt_look_for_signals(L);
+    }
+}
+#endif
+
 /* What each thread does: take chunks of programs until none is left in any share. A program that
  * waits for earlier ones does not wait in vain: shares and chunks are taken from their beginning, so
  * the earliest unfinished program is one that a thread is running or comes to. */
@@ -208,6 +230,9 @@ static inline __attribute__((always_inline)) void mt_work(mt_job *job, mt_body b
     const int looks = mt_rt && mt_rt->handle_signals && job->launcher == &mt_thread_known;
     L.until_look = looks ? 0 : INT64_MAX;
     double start = job->timed ? mt_now_ns() : 0.0;
+#ifdef MT_UNBOUNDED
+    __atomic_add_fetch(&job->working, 1, __ATOMIC_RELAXED);
+#endif
     const int own = job->count > 1 ? mt_rt->thread_number() : 0;
     for (int i = 0; i < job->count; i++) {
         mt_share *share = &job->shares[(own + i) % job->count];
@@ -221,6 +246,10 @@ static inline __attribute__((always_inline)) void mt_work(mt_job *job, mt_body b
     if (job->timed) {
         __atomic_fetch_add(&job->busy, (int64_t)(mt_now_ns() - start), __ATOMIC_RELAXED);
     }
+#ifdef MT_UNBOUNDED
+    __atomic_sub_fetch(&job->working, 1, __ATOMIC_RELAXED);
+    if (looks) mt_watch(&L, job);
+#endif
     mt_scratch_free(&L);
 }
 
