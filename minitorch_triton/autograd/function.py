@@ -45,6 +45,8 @@ class FunctionCtx(Node):
         self._materialize = True
         # Whether also the missing gradients of outputs marked non-differentiable become zeros.
         self._materialize_non_diff_grads = True
+        # Whether forward makes a view and nothing else: written to, it is made again from its base.
+        self._is_pure_view = False
         # For each argument of forward, whether it is a tensor.
         self._is_tensor: list[bool] = []
         # For each result of forward, whether a missing gradient is filled in with zeros.
@@ -334,6 +336,11 @@ def _finished(ctx: FunctionCtx, args: Sequence, results: list, level: Any) -> li
     """The results as the caller gets them, with their place in the graph and their tangents."""
     for tensor in ctx._dirty:
         tensor.storage.written()
+    if ctx._is_pure_view and (sum(ctx._is_tensor) != 1 or sum(map(is_tensor, results)) != 1):
+        raise RuntimeError(
+            "Pure view custom Function can only have one input Tensor and one output Tensor. "
+            "Open an issue if you need to support more."
+        )
     if modes.state.grad_enabled and any(ctx.needs_input_grad):
         results = _link(ctx, args, results)
     else:
@@ -374,7 +381,7 @@ def _link(ctx: FunctionCtx, args: Sequence, results: list) -> list:
         else:
             own.rebase(ctx, number)
             if own._view is not None:
-                own._unrewritable = ONE_OF_SEVERAL if several else BY_FUNCTION
+                own._unrewritable = _why_unrewritable(ctx, several)
     ctx._saved = [
         None if tensor is None else SavedTensor(tensor, numbers.get(id(tensor)))
         for tensor in ctx._to_save
@@ -435,8 +442,15 @@ def _own_view(ctx: FunctionCtx, args: Sequence, output: Any) -> Any:
         with modes.set_grad_enabled(False):
             output = output.view_as(output)
     if output._view is not None:
-        output._unrewritable = BY_FUNCTION
+        output._unrewritable = _why_unrewritable(ctx)
     return output
+
+
+def _why_unrewritable(ctx: FunctionCtx, several: bool = False) -> str | None:
+    """What forbids to rewrite the history of a view that a Function returns, if anything does."""
+    if ctx._is_pure_view:
+        return None
+    return ONE_OF_SEVERAL if several else BY_FUNCTION
 
 
 def _own_output(ctx: FunctionCtx, args: Sequence, output: Any) -> Any:

@@ -186,6 +186,72 @@ def gradgradcheck(
     )
 
 
+def get_numerical_jacobian(
+    fn: Callable, inputs: Any, target: Any = None, eps: float = 1e-3, grad_out: float = 1.0
+) -> tuple:
+    """An older name of a part of :func:`gradcheck`: Jacobians by finite differences.
+
+    Args:
+        fn: takes all inputs as one sequence; its first output counts.
+        inputs: tensors.
+        target: the tensors to differentiate by; the inputs that require a gradient by default.
+        eps: how far an element is moved, up and down.
+        grad_out: must be 1.
+
+    Returns:
+        For each target a matrix with a row for each of its elements.
+    """
+    _warn_of_older_name("get_numerical_jacobian", grad_out)
+    targets = None if target is None else list(_as_tuple(target))
+    check = _Check(lambda *args: fn(args), _as_tuple(inputs), eps, checked=targets)
+    return _first_of_each(check.checked, check._numerical())
+
+
+def get_analytical_jacobian(
+    inputs: Any, output: Any, nondet_tol: float = 0.0, grad_out: float = 1.0
+) -> tuple:
+    """An older name of a part of :func:`gradcheck`: Jacobians of an output by backward.
+
+    Args:
+        inputs: tensors.
+        output: what was computed from them.
+        nondet_tol: by how much two runs of the same backward may differ.
+        grad_out: must be 1.
+
+    Returns:
+        For each input that requires a gradient a matrix with a row for each of its elements;
+        whether two runs agreed; and whether gradients have their inputs' sizes and dtypes, which
+        the engine sees to.
+    """
+    _warn_of_older_name("get_analytical_jacobian", grad_out)
+    check = _Check(lambda *args: output, _as_tuple(inputs), nondet_tol=np.inf)
+    first, second = check._by_backward(), check._by_backward()
+    reentrant = all(
+        np.abs(a - b).max(initial=0) <= nondet_tol
+        for rows in _pairs(first, second)
+        for a, b in _pairs(*rows)
+    )
+    return _first_of_each(check.checked, first), reentrant, True, True
+
+
+def _warn_of_older_name(name: str, grad_out: float) -> None:
+    warnings.warn(
+        f"`{name}` was part of PyTorch's private API and is deprecated; use gradcheck instead.",
+        FutureWarning,
+        stacklevel=3,
+    )
+    if grad_out != 1.0:
+        raise ValueError(f"Expected grad_out to be 1.0, but got {grad_out}. {name} is deprecated.")
+
+
+def _first_of_each(inputs: Sequence, jacobians: list[list[np.ndarray]]) -> tuple:
+    """The Jacobian of the first output with respect to each input, as tensors."""
+    return tuple(
+        x.new_tensor(blocks[0]) if blocks else x.new_zeros(x.numel(), 0)
+        for x, blocks in _pairs(inputs, jacobians)
+    )
+
+
 def _as_tuple(value: Any) -> tuple:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
@@ -249,17 +315,19 @@ class _Check:
 
     Args:
         func, inputs, eps, atol, rtol, nondet_tol, check_grad_dtypes: as in :func:`gradcheck`.
+        checked: the tensors to differentiate by; the inputs that require a gradient by default.
     """
 
     def __init__(
         self,
         func: Callable,
         inputs: tuple,
-        eps: float,
-        atol: float,
-        rtol: float,
-        nondet_tol: float,
-        check_grad_dtypes: bool,
+        eps: float = 1e-6,
+        atol: float = 1e-5,
+        rtol: float = 1e-3,
+        nondet_tol: float = 0.0,
+        check_grad_dtypes: bool = False,
+        checked: list | None = None,
     ):
         self.func = func
         self.inputs = inputs
@@ -268,7 +336,9 @@ class _Check:
         self.rtol = rtol
         self.nondet_tol = nondet_tol
         self.check_grad_dtypes = check_grad_dtypes
-        self.checked = [x for x in inputs if is_tensor(x) and x.requires_grad]
+        if checked is None:
+            checked = [x for x in inputs if is_tensor(x) and x.requires_grad]
+        self.checked = checked
         self.all_outputs = _as_tuple(func(*inputs))
         self.outputs = _differentiable(self.all_outputs)
 

@@ -217,6 +217,35 @@ def test_gradgradcheck(options):
         check(lambda T: second(T, options, wrong=True))
 
 
+@pytest.mark.filterwarnings("ignore:`get_:FutureWarning")
+def test_older_names():
+    def run(T):
+        module = importlib.import_module(f"{T.__name__}.autograd.gradcheck")
+        x, y = random(T, 2, 2), random(T, 2, 1)
+
+        def function(inputs):
+            return (inputs[0] * inputs[1]).exp(), inputs[0]
+
+        output = function((x, y))[0]
+        return (
+            module.get_numerical_jacobian(function, (x, y), eps=1e-6),
+            module.get_numerical_jacobian(function, (x, y), target=y, eps=1e-6),
+            module.get_analytical_jacobian((x, y), output),
+        )
+
+    def wrong_upstream(T):
+        module = importlib.import_module(f"{T.__name__}.autograd.gradcheck")
+        return module.get_numerical_jacobian(sum, random(T, 1), grad_out=2.0)
+
+    check(run)
+    check(wrong_upstream)
+    x = random(mt, 3)
+    module = importlib.import_module("minitorch_triton.autograd.gradcheck")
+    scattered = make(mt, doubled, lambda ctx, g: g * mt.rand_like(g))(x)
+    with pytest.warns(FutureWarning, match="was part of PyTorch's private API"):
+        assert module.get_analytical_jacobian(x, scattered)[1:] == (False, True, True)
+
+
 def test_batches_of_upstream_gradients():
     x = mt.rand(3, dtype=mt.float64, requires_grad=True)
     y = mt.rand(3, dtype=mt.float64, requires_grad=True)

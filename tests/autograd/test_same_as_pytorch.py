@@ -475,6 +475,30 @@ def tangent_of_integers(T):
         return seen, T.autograd.forward_ad.unpack_dual(y).tangent, n
 
 
+def pure_view(T, *, of_several=False):
+    calls = []
+
+    class Head(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, *rest):
+            ctx._is_pure_view = True
+            return x[:2]
+
+        @staticmethod
+        def backward(ctx, g):
+            calls.append(g)
+            return T.stack([g[0], g[1], g[0] * 0])
+
+    x = leaf(T)
+    y = x * 2
+    rest = [x] if of_several else []
+    kept = Head.apply(y, *rest).exp()
+    head = Head.apply(y)
+    head.mul_(x[1:])
+    (kept.sum() + (head * head).sum() + y.sum()).backward()
+    return len(calls), head.detach(), y.detach(), x.grad
+
+
 def versions_after_new_data(T):
     x = T.zeros(2, 3)
     x.add_(1)
@@ -492,6 +516,7 @@ def versions_after_new_data(T):
 
 SAME = {
     "versions after new data": versions_after_new_data,
+    "pure view": pure_view,
     "history lost": history_lost,
     "detached and used": detached_and_used,
     "input returned in no_grad": input_returned_in_no_grad,
@@ -666,6 +691,7 @@ def tangent_elsewhere(T, of_view, tangent):
 ERRORS = {
     "view of view in no_grad": lambda T: write_to_view_of_view(T, T.no_grad),
     "view of view in inference": lambda T: write_to_view_of_view(T, T.inference_mode),
+    "pure view of several": lambda T: pure_view(T, of_several=True),
     "view by function": lambda T: write_to_view_by_function(T, lambda x: x.view(2)),
     "views by function": lambda T: write_to_view_by_function(T, lambda x: x),
     "detached after use": detached_after_use,
