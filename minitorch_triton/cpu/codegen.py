@@ -117,7 +117,8 @@ def _file(kernel: Function, functions: list[str], headers: set[str], sites: list
     tables = checks.tables(sites, kernel.arguments)
     entry = "MT_CHECKED_ENTRY" if sites else "MT_ENTRY"
     unbounded = "#define MT_UNBOUNDED\n" if STOP in body else ""
-    return f"{where}{unbounded}{_PRELUDE}{include}{tables}\n{body}\n#define MT_PROGRAM_COST 0\n{entry}(body)\n"
+    head = f"{where}{unbounded}{_PRELUDE}{include}{tables}"
+    return f"{head}\n{body}\n#define MT_PROGRAM_COST 0\n{entry}(body)\n"
 
 
 def _declaration(element, name: str) -> str:
