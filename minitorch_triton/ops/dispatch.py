@@ -440,8 +440,14 @@ class Op:
                 f"derivative for {self.name} is not differentiable: it has no decompose, which "
                 "create_graph=True needs"
             )
-        assert node.args is not None
-        args = [arg.unpack(node) if isinstance(arg, SavedTensor) else arg for arg in node.args]
+        assert node.args is not None and node.saved is not None
+        # What is unpacked already is not unpacked again: a hook may give it only once.
+        unpacked = {id(item): value for item, value in zip(node.saved, saved, strict=True)}
+        args = []
+        for arg in node.args:
+            if isinstance(arg, SavedTensor):
+                arg = unpacked[id(arg)] if id(arg) in unpacked else arg.unpack(node)
+            args.append(arg)
         wanted = [number for number, needed in enumerate(node.needs) if needed]
         recorded = state.grad_enabled
         with set_grad_enabled(True):

@@ -410,12 +410,21 @@ def test_backward_inside_of_the_function():
     check(run)
 
 
-def test_second_derivative():
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda T, v: v.exp() * v,
+        lambda T, v: T.nn.functional.linear(v, random(T, 4, 3), random(T, 4)).tanh(),
+        lambda T, v: T.nn.functional.layer_norm(T.softmax(v, 1) ** 2, (3,)),
+    ],
+    ids=["elementwise", "linear", "normalized"],
+)
+def test_second_derivative(function):
     def run(T):
-        x = random(T, 3)
-        y = of(T).checkpoint(lambda v: v.exp() * v, x, use_reentrant=False).sum()
-        (first,) = T.autograd.grad(y, x, create_graph=True)
-        return T.autograd.grad(first.sum(), x)
+        x = random(T, 2, 3)
+        y = of(T).checkpoint(lambda v: function(T, v), x, use_reentrant=False)
+        (first,) = T.autograd.grad((y**2).sum(), x, create_graph=True)
+        return [part.contiguous() for part in T.autograd.grad((first**2).sum(), x)]
 
     check(run)
 
