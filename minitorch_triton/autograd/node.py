@@ -7,6 +7,7 @@ lives only as long as somebody needs it. A leaf's edge leads to its ``Accumulate
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 import threading
@@ -413,7 +414,8 @@ def saved_attributes(names: Iterable[str]) -> dict[str, property]:
         return value.unpack(node) if isinstance(value, SavedTensor) else value
 
     def raw(node: Node, name: str) -> RawSavedTensor:
-        value_of(node, name)
+        with contextlib.suppress(RuntimeError):  # freed: whoever uses what this returns is told so
+            value_of(node, name)
         return RawSavedTensor.of(node, name)
 
     attributes = {}
@@ -467,11 +469,12 @@ class RawSavedTensor:
         saved = self._node.saved_values()[self._key]
         return None if saved is None else saved.unpack(self._node)
 
-    def register_hooks(self, pack_hook: Callable, unpack_hook: Callable) -> None:
+    def register_hooks(self, pack_hook: Callable, unpack_hook: Any = None) -> None:
         """Keep ``pack_hook(tensor)`` instead; backward gets ``unpack_hook`` of that.
 
         Raises:
             RuntimeError: the tensor was freed, or has hooks, or the hook writes to its input.
+            TypeError: there are not two functions.
         """
         try:
             saved = self._node.saved_values()[self._key]

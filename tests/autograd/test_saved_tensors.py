@@ -7,6 +7,8 @@ import weakref
 import pytest
 from same import check
 
+import minitorch_triton as mt
+
 
 def leaf(T):
     return T.tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -157,6 +159,12 @@ def keeping(T, *, clear):
     return Keep, freed
 
 
+def raw_of_freed(T):
+    y = leaf(T).exp() * leaf(T)
+    y.sum().backward()
+    y.grad_fn._raw_saved_self.register_hooks(unchanged, unchanged)
+
+
 def raw_of_a_function(T):
     x = leaf(T)
     y = keeping(T, clear=False)[0].apply(x)
@@ -184,6 +192,7 @@ SCRIPTS = {
     "what_hooks_get": what_hooks_get,
     "raw": raw,
     "raw_by_hand": lambda T: T.autograd.SavedTensor(),
+    "raw_of_freed": raw_of_freed,
     "raw_of_a_function": raw_of_a_function,
     "cleared_on_access": cleared_on_access,
     "cleared_and_read_again": cleared_and_read_again,
@@ -198,6 +207,12 @@ SCRIPTS = {
     "disabled": disabled,
     "disabled_while_in_use": disabled_while_in_use,
 }
+
+
+@pytest.mark.parametrize("hooks", [(unchanged,), (1, unchanged), (unchanged, None)], ids=str)
+def test_hooks_of_a_saved_tensor_are_two_functions(hooks):
+    with pytest.raises(TypeError, match="incompatible function arguments"):
+        leaf(mt).exp().grad_fn._raw_saved_result.register_hooks(*hooks)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
