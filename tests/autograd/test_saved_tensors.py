@@ -209,7 +209,7 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("hooks", [(unchanged,), (1, unchanged), (unchanged, None)], ids=str)
+@pytest.mark.parametrize("hooks", [(unchanged,), (1, unchanged), (unchanged, None)])
 def test_hooks_of_a_saved_tensor_are_two_functions(hooks):
     with pytest.raises(TypeError, match="incompatible function arguments"):
         leaf(mt).exp().grad_fn._raw_saved_result.register_hooks(*hooks)
