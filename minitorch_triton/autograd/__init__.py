@@ -5,7 +5,10 @@ from minitorch_triton.autograd.anomaly_mode import detect_anomaly, set_detect_an
 from minitorch_triton.autograd.api import backward, grad
 from minitorch_triton.autograd.drawing import draw
 from minitorch_triton.autograd.function import Function, once_differentiable
-from minitorch_triton.autograd.grad_mode import is_view_replay_enabled
+from minitorch_triton.autograd.grad_mode import (
+    _force_original_view_tracking,
+    is_view_replay_enabled,
+)
 from minitorch_triton.autograd.gradcheck import gradcheck, gradgradcheck
 from minitorch_triton.autograd.modes import (
     enable_grad,
@@ -40,6 +43,7 @@ __all__ = [
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "is_multithreading_enabled",
+    "_force_original_view_tracking",
     "is_view_replay_enabled",
     "no_grad",
     "once_differentiable",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from minitorch_triton.autograd.modes import (
     enable_grad,
     inference_mode,
@@ -18,6 +20,11 @@ def is_view_replay_enabled() -> bool:
     minitorch_triton never does.
     """
     return True
+
+
+def _force_original_view_tracking(mode: bool) -> AbstractContextManager[None]:
+    """PyTorch's switch for :func:`is_view_replay_enabled`; there is nothing to switch here."""
+    return nullcontext()
 
 
 __all__ = [
