@@ -388,6 +388,16 @@ def test_no_two_boxes_overlap_and_arrows_lead_from_one_to_the_other():
             assert x < left and y < top and left + width < x + w and top + height < y + h
 
 
+def test_a_long_picture_runs_straight_down():
+    y = mt.ones(2, 3)
+    for step in range(40):
+        one, other = (mt.ones(3 + step, 4 + step, requires_grad=True) for _ in range(2))
+        y = y @ one + y @ other
+    diagram = mt.autograd.draw(y).diagram
+    assert len(diagram.boxes) > 150
+    assert layout.place(diagram).width < 1200
+
+
 def test_text_fits_its_box():
     box = Box("operation", "M" * 30, [("key", "value"), ("", "no key")])
     width, height = theme.size(box)

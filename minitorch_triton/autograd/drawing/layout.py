@@ -11,6 +11,10 @@ from minitorch_triton.autograd.drawing.modules import Call
 
 POINTS = 72  # per inch, in which Graphviz measures boxes
 
+MAX_ORDERED = 40
+"""With more boxes arguments have no fixed order, which would move each row to the right of the one
+before."""
+
 Point = tuple[float, float]
 Rectangle = tuple[float, float, float, float]
 """Left, top, width, height; the origin is at the top left."""
@@ -46,8 +50,9 @@ def place(diagram: Diagram) -> Layout:
             "a picture needs pygraphviz to lay the graph out: pip install "
             "'minitorch-triton[draw]' (the .dot() and .mermaid() texts need nothing)"
         ) from None
-    # Arguments from left to right, as in the source.
-    graph = AGraph(directed=True, strict=True, nodesep=0.25, ranksep=0.33, ordering="in")
+    graph = AGraph(directed=True, strict=True, nodesep=0.25, ranksep=0.33)
+    if len(diagram.boxes) <= MAX_ORDERED:
+        graph.graph_attr["ordering"] = "in"  # arguments from left to right, as in the source
     frames: dict[Call, AGraph] = {}
     for name, box in diagram.boxes.items():
         parent = graph
