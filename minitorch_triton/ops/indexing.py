@@ -28,6 +28,11 @@ def _dense(shape: Sequence[int], dim: int) -> Strides:
     return shape[dim] * inner, inner, 1
 
 
+def _sum_type(dtype: torch.dtype) -> torch.dtype:
+    """What pieces are added up in: float32 for half types."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
 class Take(Op):
     """``x`` with a dimension replaced by those of an index: index_select, embedding, x[index]."""
 
@@ -54,9 +59,7 @@ class Put(Op):
     composed = True
 
     def forward(self, g: Any, index: Any, shape: tuple[int, ...], dim: int, skipped: int) -> Any:
-        # Half types are summed in float32.
-        half = g.dtype in (torch.float16, torch.bfloat16)
-        x = dispatch.empty(shape, torch.float32 if half else g.dtype, g.device)
+        x = dispatch.empty(shape, _sum_type(g.dtype), g.device)
         creation.fill_with(x, 0)
         g, index = creation.contiguous(g), creation.contiguous(index)
         outer, inner = _around(shape, dim)
@@ -109,10 +112,10 @@ class ScatterAdd(Op):
     composed = True
 
     def forward(self, x: Any, index: Any, source: Any, status: Any, dim: int) -> Any:
-        y = dispatch.empty(x.shape, x.dtype, x.device)
+        y = dispatch.empty(x.shape, _sum_type(x.dtype), x.device)
         creation.copy_into(y, x)
         _scatter_into(y, index, source, status, dim, add=True)
-        return y
+        return creation.cast(y, x.dtype)
 
     def backward(self, needs: tuple[bool, ...], g: Any, index: Any, forms: Any, dim: int) -> Any:
         d_source = None

@@ -228,3 +228,13 @@ def test_an_index_in_the_written_memory_is_refused():
         y = T.arange(0, 6)
         with pytest.raises(RuntimeError, match="refer to a single memory location"):
             y[y] = 5
+
+
+def test_many_halves_at_one_place_are_summed_in_float32():
+    index = mt.zeros(600, 1, dtype=torch.int64)
+    x = mt.ones(1, 1, dtype=torch.bfloat16, requires_grad=True)
+    x.gather(0, index).sum().backward()
+    assert float(x.grad) == 600
+    y = mt.zeros(1, 1, dtype=torch.bfloat16)
+    ones = mt.ones(600, 1, dtype=torch.bfloat16)
+    assert float(mt.scatter_add(y, 0, index, ones)) == 600
