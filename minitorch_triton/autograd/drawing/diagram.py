@@ -184,7 +184,7 @@ class _Builder:
             tuple(call.kind for call in path),
             tuple(inspection.name(node) for node in operations),
             tuple(map(tuple, inspection.output_forms(operations[-1]))),
-            tuple(self._of_leaf(node) for node in nodes if _is_leaf(node)),
+            tuple(_form(inspection.leaf(node)) for node in nodes if _is_leaf(node)),
             tuple(inputs),
             tuple(id(self.known[node, n]) for node in operations
                   for n in range(len(inspection.output_forms(node))) if (node, n) in self.known),
@@ -192,8 +192,7 @@ class _Builder:
         )  # fmt: skip
 
     def _of_leaf(self, node: Any) -> tuple:
-        tensor = inspection.leaf(node)
-        return tuple(tensor.shape), tensor.dtype, self._trouble([node])
+        return _form(inspection.leaf(node)), self._trouble([node])
 
     def _fold(
         self, repeat: repetition.Repeat, number: int, sequence: list, members: dict, own: set
@@ -448,6 +447,10 @@ class _Repeated:
     call: Call
     depth: int
     single: bool
+
+
+def _form(tensor: Any) -> tuple:
+    return tuple(tensor.shape), tensor.dtype
 
 
 def _common(one: tuple, other: tuple) -> int:
