@@ -100,6 +100,7 @@ from minitorch_triton.ops.indexing import (  # noqa: E402
 )
 from minitorch_triton.ops.pointwise import (  # noqa: E402
     abs,
+    atan2,
     bitwise_and,
     bitwise_not,
     bitwise_or,
@@ -243,6 +244,7 @@ long = int64
 int = int32
 short = int16
 clip = clamp
+arctan2 = atan2
 concat = cat
 moveaxis = movedim
 swapaxes = swapdims = transpose

@@ -1048,6 +1048,7 @@ class Tensor:
     trunc = pointwise.trunc
     round = pointwise.round
     clamp = clip = pointwise.clamp
+    atan2 = arctan2 = pointwise.atan2
     maximum = pointwise.maximum
     minimum = pointwise.minimum
     masked_fill = pointwise.masked_fill

@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from minitorch_triton.kernels.libdevice import expm1, log1p, pow, tanh
+from minitorch_triton.kernels.libdevice import atan2, expm1, log1p, pow, tanh
 
 
 @triton.jit
@@ -520,6 +520,23 @@ def clamp_grad_low(g, x, low, high):
 @triton.jit
 def clamp_grad_high(g, x, low, high):
     return tl.where((x > high) | (high < low), g, 0.0)
+
+
+@triton.jit
+def atan2_(a, b):
+    return atan2(a, b)
+
+
+@triton.jit
+def atan2_grad_a(g, a, b):
+    squared = a * a + b * b
+    return tl.where(squared == 0, 0.0, g * b / squared)
+
+
+@triton.jit
+def atan2_grad_b(g, a, b):
+    squared = a * a + b * b
+    return tl.where(squared == 0, 0.0, -g * a / squared)
 
 
 @triton.jit

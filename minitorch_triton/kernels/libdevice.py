@@ -11,8 +11,29 @@ import triton.language as tl
 from minitorch_triton.kernels.launch import INTERPRETED
 
 if not INTERPRETED:
-    from triton.language.extra.libdevice import expm1, log1p, pow, tanh
+    from triton.language.extra.libdevice import atan2, expm1, log1p, pow, tanh
 else:
+
+    @triton.jit
+    def _has_minus(x):
+        return (x < 0) | ((x == 0) & (1 / x < 0))
+
+    @triton.jit
+    def atan2(a, b):
+        """The angle of (b, a), from the series of one that is halved twice."""
+        high, width = tl.abs(a), tl.abs(b)
+        small, large = tl.minimum(high, width), tl.maximum(high, width)
+        t = tl.where(large == 0, 0.0, tl.where(small == float("inf"), 1.0, small / large))
+        for _ in tl.static_range(2):
+            t = t / (1 + tl.sqrt(1 + t * t))
+        series = t * 0
+        for k in tl.static_range(12):
+            series = 1 / (23 - 2 * k) - t * t * series
+        angle = 4 * t * series
+        angle = tl.where(high > width, 1.5707963267948966 - angle, angle)
+        angle = tl.where(_has_minus(b), 3.141592653589793 - angle, angle)
+        angle = tl.where(_has_minus(a), -angle, angle)
+        return tl.where((a != a) | (b != b), float("nan"), angle)
 
     @triton.jit
     def expm1(x):

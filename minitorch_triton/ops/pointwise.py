@@ -724,6 +724,7 @@ clamp_min = Elementwise(
 clamp_max = Elementwise(
     "ClampBackward1", fn.clamp_max, {"x": fn.clamp_max_grad, "high": fn.clamp_max_grad_high}
 )
+atan2 = Elementwise("Atan2", fn.atan2_, {"a": fn.atan2_grad_a, "b": fn.atan2_grad_b}, "float")
 maximum = Elementwise("Maximum", fn.maximum, {"a": fn.maximum_grad_a, "b": fn.maximum_grad_b})
 minimum = Elementwise("Minimum", fn.minimum, {"a": fn.maximum_grad_b, "b": fn.maximum_grad_a})
 where = Where("Where", fn.where, {"a": fn.where_grad_a, "b": fn.where_grad_b})

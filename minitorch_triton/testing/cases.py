@@ -242,6 +242,7 @@ _ELEMENTWISE = [
         lambda t, x, low, high: t.clamp(x, low, high),
         (Input(), Input(high=1.0), Input(low=-1.0)),
     ),
+    binary("atan2", "the angle of (b, a)", Input(avoid=(0.0,)), Input(avoid=(0.0,)), condition=4),
     binary("maximum", "the larger of a and b"),
     binary("minimum", "the smaller of a and b"),
     binary("where", "a where the condition holds, else b", MASK, Input(), Input()),
