@@ -125,6 +125,10 @@ def test_second_derivatives_at_extremes_are_pytorchs(case):
         close = torch.isclose(ours.torch(), theirs, rtol=1e-5, atol=1e-37, equal_nan=True)
         if case.name in NAN_OF_THE_BRANCH_NOT_TAKEN:
             close |= theirs.isnan()
+        if case.name == "atan2":
+            # Two terms of 1 / (a² + b²) at most cancel, and PyTorch rounds each.
+            terms = 1 / (columns[0] ** 2 + columns[1] ** 2)
+            close |= (ours.torch() - theirs).abs() <= torch.finfo(torch.float32).eps * terms
         places = (~close).nonzero().flatten().tolist()
         assert not [(grid[i], ours[i].item(), theirs[i].item()) for i in places]
 
