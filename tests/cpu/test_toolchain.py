@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from minitorch_triton.cpu import toolchain
+from minitorch_triton.cpu import backend, toolchain
 
 
 @pytest.fixture(autouse=True)
@@ -182,3 +182,16 @@ def test_headers_and_python_files_are_in_the_sources_hash(monkeypatch, tmp_path)
         seen.add(toolchain.sources_hash())
     toolchain.sources_hash.cache_clear()
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize(("lines", "level"), [(100, []), (5000, ["-O2"])])
+def test_long_files_are_compiled_faster(monkeypatch, lines, level):
+    seen = []
+
+    def compiled(text, name, flags, objects):
+        seen.extend(flags)
+        return b""
+
+    monkeypatch.setattr(backend, "compiled", compiled)
+    backend.make_so(lines * "\n", {"name": "kernel", "products": ()}, backend.CPUOptions())
+    assert [flag for flag in seen if flag.startswith("-O")] == level
