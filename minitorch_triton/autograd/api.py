@@ -47,7 +47,8 @@ def _roots(outputs: Sequence[Any], upstream: Any, create_graph: bool) -> tuple[l
                 raise TypeError(
                     f"gradients can be either Tensors or None, but got {type(grad).__name__}"
                 )
-            if grad.shape != _shape(output):
+            alike = grad.layout is getattr(output, "layout", None)
+            if not alike and grad.shape != _shape(output):
                 raise RuntimeError(
                     f"Mismatch in shape: grad_output[{index}] has a shape of {grad.shape} and "
                     f"output[{index}] has a shape of {_shape(output)}."

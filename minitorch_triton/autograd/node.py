@@ -257,11 +257,12 @@ class AccumulateGrad(Node):
                 variable.grad = present + grad
             else:
                 present.add_(grad)
-        for hook in list(variable._post_accumulate_hooks.values()):
-            replaced = hook(variable)
-            if replaced is not None:
-                _checked(hook, variable, replaced)
-                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
+        if variable._post_accumulate_hooks:
+            for hook in list(variable._post_accumulate_hooks.values()):
+                replaced = hook(variable)
+                if replaced is not None:
+                    _checked(hook, variable, replaced)
+                    raise RuntimeError("Tensor post accumulate grad hooks should return None.")
         return ()
 
 

@@ -280,7 +280,9 @@ class OpNode(Node):
         saved = self.saved
         if saved is None:
             raise RuntimeError(FREED)
-        values = [item.unpack(self) if isinstance(item, SavedTensor) else item for item in saved]
+        values = []
+        for item in saved:
+            values.append(item.unpack(self) if isinstance(item, SavedTensor) else item)
         op = self.op
         if state.grad_enabled or (
             # Tangents go through backward only where it consists of operations.
