@@ -205,6 +205,15 @@ class PreparedKernel:
         """
         self.start(self.pack(*grid, *values))
 
+    def packers(self, count: int) -> tuple[Callable[..., bytes], Callable[..., bytes]]:
+        """``pack`` in two: for the grid and the first ``count`` values, and for the others.
+
+        The second's result, appended to the first's, is what ``pack`` makes of them all. Whoever
+        starts a kernel often packs only once what never changes.
+        """
+        others = struct.Struct("<" + "".join(map(slot_format, self.types[count:])))
+        return packer(self.types[:count]), others.pack
+
     def start(self, block: bytes) -> None:
         """:meth:`launch` with what ``pack(*grid, *values)`` has made of the numbers."""
         if status := self._call(block):

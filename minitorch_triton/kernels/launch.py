@@ -4,9 +4,9 @@ Launchers call :func:`launch` with buffers: anything that has ``shape``, ``strid
 ``device`` and ``data_ptr()``. Behind it a kernel is *prepared* once for each combination of
 argument types and constants, and started many times: ``prepared.start(prepared.pack(x, y, z,
 *numbers))`` takes three numbers of programs and the run-time arguments that are not None, as
-numbers (in the interpreter buffers). While a :class:`Recording` is open, every launch is noted, so
-that an op can be replayed later with other pointers and without running its launcher again (see
-``ops/dispatch.py``).
+numbers (in the interpreter buffers); ``packers`` gives ``pack`` in two parts. While a
+:class:`Recording` is open, every launch is noted, so that an op can be replayed later with other
+pointers and without running its launcher again (see ``ops/dispatch.py``).
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ class _GPUKernel:
     def pack(self, *slots: Any) -> tuple:
         return slots
 
+    def packers(self, count: int) -> tuple[Callable, Callable]:
+        return self.pack, self.pack
+
     def start(self, slots: tuple) -> None:
         values = list(slots[3:])
         for position in self._absent:
@@ -83,6 +86,9 @@ class _InterpretedKernel:
 
     def pack(self, *slots: Any) -> tuple:
         return slots
+
+    def packers(self, count: int) -> tuple[Callable, Callable]:
+        return self.pack, self.pack
 
     def start(self, slots: tuple) -> None:
         named = {

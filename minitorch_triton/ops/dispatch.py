@@ -133,9 +133,7 @@ class Plan:
             lines.append(f"s{number} = take({self._constant(storage.bin)})")
             lines.append(f"s{number}.size = {storage.size}")
         for prepared, grid, values in launches:
-            kernel = self._constant(prepared)
-            slots = ", ".join(map(self._number, (*grid, *values)))
-            lines.append(f"{kernel}.start({kernel}.pack({slots}))")
+            lines.append(self._start(prepared, grid, values))
         lines.append(f"return [{', '.join(self._output(result, args) for result in results)}]")
         if storages:
             # Looked up when it happens, so that a test can replace it.
@@ -151,6 +149,18 @@ class Plan:
         name = f"c{len(self._constants)}"
         self._constants[name] = value
         return name
+
+    def _start(self, prepared: Any, grid: tuple, values: Sequence) -> str:
+        """The launch. What follows the last address and number of the call is packed here."""
+        fixed = len(values)
+        while fixed and not isinstance(values[fixed - 1], (Tensor, Number)):
+            fixed -= 1
+        pack, pack_fixed = prepared.packers(fixed)
+        slots = ", ".join(map(self._number, (*grid, *values[:fixed])))
+        block = f"{self._constant(pack)}({slots})"
+        if fixed < len(values):
+            block += f" + {self._constant(pack_fixed(*values[fixed:]))}"
+        return f"{self._constant(prepared)}.start({block})"
 
     def _number(self, value: Any) -> str:
         """What a launch gets: an address, a number among the arguments, or a constant."""

@@ -101,9 +101,13 @@ def _short(value: Any) -> str:
 class _Noted:
     """A prepared kernel that does nothing."""
 
-    def pack(self, *slots: Any) -> None: ...
+    def pack(self, *slots: Any) -> tuple:
+        return ()
 
-    def start(self, block: None) -> None: ...
+    def packers(self, count: int) -> tuple:
+        return self.pack, self.pack
+
+    def start(self, block: tuple) -> None: ...
 
 
 class Recorder:

@@ -152,6 +152,16 @@ def test_a_failure_is_reported_and_stops_the_launch(build):
     assert ran[:6].all() and not ran[6:].any()
 
 
+def test_packing_in_two_parts(build):
+    kernel = build("", ["*fp32", "i32", "fp32", "u8", "i64"])
+    values = (1 << 40, -3, 0.5, 200, -(1 << 50))
+    for count in range(len(values) + 1):
+        first, others = kernel.packers(count)
+        assert first(4, 5, 6, *values[:count]) + others(*values[count:]) == kernel.pack(
+            4, 5, 6, *values
+        )
+
+
 # A chain: each program waits for the one before it.
 CHAIN = """
 int64_t *done = (int64_t *)L->args[0];
