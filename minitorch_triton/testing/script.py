@@ -138,7 +138,16 @@ class Script:
                 tracked = ".requires_grad_()" if self.trial.needs[n] else ""
                 name = self.names[n]
                 lines.setdefault(name, f"{name} = {self._tensor(x, layout)}{tracked}")
-        return list(lines.values())
+        seed = [f"{self.package}.manual_seed(0)"] if self._is_random() else []
+        return [*lines.values(), *seed]
+
+    def _is_random(self) -> bool:
+        """Whether the function draws random numbers, which every trial begins with the same."""
+        package = mt if self.ours else torch
+        package.manual_seed(0)
+        before = package.get_rng_state()
+        self.lab.run(self.trial)
+        return not bool((before == package.get_rng_state()).all())
 
     def inside(self, steps: list[str]) -> list[str]:
         """The steps, in the modes that they need."""

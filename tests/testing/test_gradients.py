@@ -137,6 +137,11 @@ def test_findings_of_several_calls_have_scripts_that_show_them(name, shown, caps
     assert shown[-len(right) :] != pytest.approx(right, abs=1e-3)
 
 
+def test_scripts_of_random_functions_are_seeded():
+    report = check(BY_NAME["another mask"], shrinking=True)
+    assert "      torch.manual_seed(0)\n      y = Dropout.apply(x0)" in str(report)
+
+
 def script_name(report):
     return report.lab.subject.fn.__name__
 
