@@ -48,7 +48,7 @@ storages.register_kind(Storage, memory_of)
 storages.register_kind(Tensor, lambda tensor: memory_of(tensor.storage))
 storages.replace_while_checking(Storage, "allocate", storages.allocates(memory_allocated))
 storages.replace_while_checking(Storage, "__init__", made_known)
-storages.replace_while_checking(Planned, "__call__", lambda call: Planned.run)
+storages.replace_while_checking(Planned, "call", lambda call: Planned.run)
 
 _prepared_with_checks: dict[tuple, Any] = {}
 storages.replace_while_checking(launch, "_prepared", lambda prepared: _prepared_with_checks)
