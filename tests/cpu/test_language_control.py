@@ -339,10 +339,13 @@ def test_ctrl_c_ends_a_program_that_waits_forever(first):
     wait_for[(8,)](torch.ones_like(flag), first)
     interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
     rescue = threading.Timer(20, flag.fill_, (1,))  # lets the test fail, not hang
+    # A process in the background ignores the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupt.start(), rescue.start()
     try:
         with pytest.raises(KeyboardInterrupt):
             wait_for[(8,)](flag, first)
     finally:
+        signal.signal(signal.SIGINT, before)
         rescue.cancel()
     assert flag.item() == 0
