@@ -170,7 +170,7 @@ class _Planner:
     def __init__(self, block, carried, assigned, keep, memory, arguments, aliasing):
         self.block = block
         self.memory = memory
-        self.carried = carried
+        self.carried = dict(carried)
         self.assigned = assigned
         self.keep = keep
         self.arguments = arguments
@@ -275,11 +275,15 @@ class _Planner:
         self.close()
         self.steps.append(WholeStep(op))
         self.writes += [(write, position) for write in inside]
-        for result in op.results:
-            if isinstance(result.type, Tensor):
-                self.produced[result] = (None, None, None)
-                if op.name != "scf.for":
-                    self.row_only[result] = False
+        for number, result in enumerate(op.results):
+            if not isinstance(result.type, Tensor):
+                continue
+            if op.name == "scf.for" and analysis.advance(op, number) is not None:
+                self.carried[result] = op.operands[number + 3]  # computed again wherever it is used
+                continue
+            self.produced[result] = (None, None, None)
+            if op.name != "scf.for":
+                self.row_only[result] = False
 
     def assign_first(self, op: Op) -> None:
         """Stores the initial values of the blocks that a loop carries or a product adds to."""

@@ -55,3 +55,21 @@ def test_short_rows_with_a_mask_from_memory(dtype, columns):
     out = torch.empty_like(x)
     chosen[(1,)](x, choice, out, ROWS=16, COLUMNS=columns)
     assert torch.equal(out, x * choice)
+
+
+@triton.jit
+def overwritten_start(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    sums = tl.load(x_ptr + i)
+    for step in range(n):
+        sums += step
+    tl.store(x_ptr + i, i)
+    tl.store(out_ptr + i, sums)
+
+
+def test_where_a_sum_in_a_loop_began_is_overwritten_after_the_loop():
+    x = torch.randint(-9, 9, (32,), dtype=torch.int32)
+    expected, out = x + 6, torch.zeros_like(x)
+    overwritten_start[(1,)](x, out, 4, BLOCK=32)
+    assert torch.equal(out, expected)
+    assert torch.equal(x, torch.arange(32, dtype=torch.int32))
