@@ -186,7 +186,7 @@ class Storage:
         together.add(self)
         _counted_together[self] = together
 
-    def __del__(self) -> None:
+    def __del__(self, pool: Pool = pool) -> None:  # when Python ends, the global is gone already
         free = self.bin
         if free is not None and pool.held < pool.capacity:
             pool.held += free.size
