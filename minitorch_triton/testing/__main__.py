@@ -151,6 +151,10 @@ def _constant_or_shape(text: str) -> Any:
 
 if __name__ == "__main__":
     start = time.perf_counter()
-    status = main()
-    print(f"{time.perf_counter() - start:.0f} s")
+    try:
+        status = main()
+        print(f"{time.perf_counter() - start:.0f} s", flush=True)
+    except BrokenPipeError:  # whoever reads, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        status = 1
     sys.exit(status)
