@@ -251,12 +251,14 @@ def _from_text(texts: Sequence[Any]) -> Arguments:
 
 GUESSES = {
     1: (["M N"], ["N"], ["B M N"]),
-    2: (["M N", "M N"], ["M N", "N"], ["M K", "K N"], ["M N", "M<N"], ["M K", "N K"], ["N", "N"]),
+    2: (["M N", "M N"], ["M N", "N"], ["M K", "K N"], ["M N", "M"], ["M K", "N K"], ["N", "N"],
+        ["M N", "M<N"], ["M N", "K<M"]),
     3: (["M N", "M N", "M N"], ["M N", "N", "N"], ["M K", "N K", "N"], ["M K", "K N", "N"],
-        ["M N", "M N", "N"]),
+        ["M N", "M N", "N"], ["M N", "M", "M"], ["M N", "N", "M"], ["M N", "M", "N"]),
     4: (["M N", "M N", "N", "N"], ["M N"] * 4, ["M N", "N", "N", "N"]),
 }  # fmt: skip
-"""Shapes that a function of so many tensors is likely to take."""
+"""Shapes that a function of so many tensors is likely to take. Whole numbers, whose gradient cannot
+be checked, come last: they are tried where it takes no floating-point numbers."""
 
 
 def guesses(count: int) -> list[Arguments]:

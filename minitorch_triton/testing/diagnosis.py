@@ -181,9 +181,8 @@ class Suspect:
 
 
 def name_of(suspect: Suspect, number: int) -> str:
-    """An argument in words: ``input 0 (x)``."""
-    names = list(suspect.lab.subject.parameters())
-    return f"input {number} ({names[number]})" if number < len(names) else f"input {number}"
+    """An argument in words."""
+    return suspect.lab.subject.name_of(number)
 
 
 Rule = Callable[[Suspect], Diagnosis | None]

@@ -138,7 +138,7 @@ def _check(
     elif dtype not in dtypes:
         dtype = dtypes[0]
     lab.elementwise = _is_elementwise(lab, dtype)
-    report = Report(name or lab.subject.name, lab, dtype)
+    report = Report(name or lab.subject.name, lab, dtype, guessed=inputs is None)
     verdicts = report.verdicts
     if lab.elementwise and lab.terms is None:
         lab.terms = 1

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import torch
 
+from minitorch_triton.testing.arguments import Argument
 from minitorch_triton.testing.checks import ULPS
 from minitorch_triton.testing.compare import Mismatch, locate, picture, terms_of
 from minitorch_triton.testing.diagnosis import Diagnosis, Suspect, name_of
-from minitorch_triton.testing.lab import OK, REFUSED, Lab, Verdict
+from minitorch_triton.testing.lab import OK, REFUSED, WRONG, Lab, Verdict
 from minitorch_triton.testing.script import digits_of, reproduction
 
 
@@ -61,6 +62,7 @@ class Report:
 
     Attributes:
         name: of the function. dtype: that most situations use.
+        guessed: whether nobody said what the function takes.
         verdicts: of all situations. procedures: what else was tried.
         failures: what is wrong. seconds: how long it took.
     """
@@ -68,6 +70,7 @@ class Report:
     name: str
     lab: Lab
     dtype: torch.dtype
+    guessed: bool = False
     verdicts: list[Verdict] = field(default_factory=list)
     procedures: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -102,6 +105,31 @@ class Report:
                 told.setdefault(first[:160], verdict.situation.label())
         return [f"refused: {label}: {reason}" for reason, label in told.items()]
 
+    def unchecked(self) -> list[str]:
+        """The tensors whose gradient nothing was held against, and why, in words."""
+        arguments = self.lab.arguments
+        checked = {
+            n
+            for verdict in self.verdicts
+            if verdict.status in (OK, WRONG) and verdict.outcome.error is None
+            for n, known in zip(verdict.trial.wanted, verdict.right.known, strict=False)
+            if known is None or bool(known.any())
+        }
+        told = []
+        for n in arguments.tensors:
+            if n in checked:
+                continue
+            item = arguments.items[n]
+            why = "no situation in which it could be judged"
+            if isinstance(item, Argument) and not item.floating:
+                why = "it holds whole numbers" if item.dtype != torch.bool else "it is boolean"
+                if self.guessed:
+                    why += ", a guess: inputs= takes others"
+            elif n not in arguments.tracked:
+                why = "it was given as one that requires none"
+            told.append(f"gradient of {self.lab.subject.name_of(n)} ({why})")
+        return told
+
     def loosest(self) -> Verdict | None:
         """The situation with the largest tolerance in the usual dtype."""
         judged = [v for v in self.verdicts if v.tolerance and v.situation.dtype == self.dtype]
@@ -126,6 +154,13 @@ def one_line(report: Report) -> str:
 def text_of(report: Report) -> list[str]:
     """The report in lines."""
     lines = [one_line(report)]
+    if report.unchecked():
+        lines += textwrap.wrap(
+            f"not checked: {'; '.join(report.unchecked())}",
+            100,
+            initial_indent="  ",
+            subsequent_indent=" " * 15,
+        )
     for failure in report.failures:
         lines += ["", *_failure_lines(report, failure)]
     return lines
@@ -161,7 +196,7 @@ def _failure_lines(report: Report, failure: Failure) -> list[str]:
             where += f", error up to {seen.error:.2g}"
         lines += _wrapped("where", where)
         if locate(seen.wrong).kind != "everywhere":
-            lines += [f"              {row}" for row in picture(seen.wrong)]
+            lines += _map(seen.wrong)
     lines += _wrapped("seen with", failure.verdict.situation.label())
     if failure.smallest is not None and failure.smallest.found is not None:
         lines += _numbers(failure.smallest)
@@ -170,6 +205,13 @@ def _failure_lines(report: Report, failure: Failure) -> list[str]:
         script = reproduction(report.lab, failure.small, failure.smallest, first)
         lines += [f"      {line}" for line in script]
     return lines
+
+
+def _map(wrong: torch.Tensor) -> list[str]:
+    rows = picture(wrong)
+    if rows:
+        rows.append("(# wrong, . right" + (", + wrong in part)" if "+" in "".join(rows) else ")"))
+    return [f"              {row}" for row in rows]
 
 
 def _wrapped(label: str, text: str) -> list[str]:

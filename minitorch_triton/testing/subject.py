@@ -136,6 +136,11 @@ class Subject:
             return {}
         return {parameter.name: parameter for parameter in found}
 
+    def name_of(self, number: int) -> str:
+        """An argument in words: ``input 0 (x)``."""
+        names = list(self.parameters())
+        return f"input {number} ({names[number]})" if number < len(names) else f"input {number}"
+
 
 _EMPTY = inspect.Parameter.empty
 

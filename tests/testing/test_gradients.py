@@ -13,6 +13,7 @@ import torch
 from planted import CORRECT, PLANTED, Planted
 
 import minitorch_triton as mt
+from minitorch_triton import storage
 from minitorch_triton.testing import KINDS, check_gradients
 from minitorch_triton.testing.__main__ import main
 from minitorch_triton.testing.races import racing_stores
@@ -91,7 +92,7 @@ def test_the_report_tells_where_and_how_to_see_it(tail):
     text = str(tail)
     assert "gradient of input 0 (x): tail beyond the last full block" in text
     assert "the last 213 elements, from element 17408 on" in text
-    assert re.search(r"\.+#+\n", text), "a map of the wrong elements"
+    assert re.search(r"\.+#+\n +\(# wrong, \. right\)\n", text), "a map of the wrong elements"
     assert "tolerance 1.9e-06 = 8 * eps(float32) * (1 + sqrt(1 terms))" in text
     assert tail.failures[0].small.trial.args[0].shape == (1, 1)
     assert len(text.splitlines()) < 40
@@ -192,6 +193,38 @@ def test_constants_and_whole_numbers():
     assert report, str(report)
 
 
+class RowScale(torch.autograd.Function):
+    """Rows times numbers, whose gradient is forgotten."""
+
+    @staticmethod
+    def forward(ctx, x, s):
+        ctx.save_for_backward(s)
+        return x * s[:, None]
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0][:, None], None
+
+
+def test_a_guess_is_of_floating_point_numbers_where_they_are_taken():
+    report = check_gradients(
+        RowScale, lambda x, s: x * s[:, None], dtypes=[torch.float32], shrinking=False
+    )
+    assert report.kinds == ["missing"]
+    assert report.failures[0].name == "gradient of input 1 (s)"
+    assert not report.unchecked()
+
+
+def test_the_report_names_what_was_not_checked():
+    def rows(w, index):
+        return torch.nn.functional.embedding(index, w)
+
+    report = check_gradients(rows, rows, framework="torch", dtypes=[torch.float32])
+    assert report, str(report)
+    told = str(report).splitlines()[1].strip()
+    assert told.startswith("not checked: gradient of input 1 (index) (it holds whole numbers, a gu")
+
+
 def test_random_situations_are_the_same_for_the_same_seed(tail):
     arguments = tail.lab.arguments
     first, second, third = (mixtures(arguments, (torch.float32,), 5, seed) for seed in (0, 0, 1))
@@ -273,7 +306,7 @@ def test_the_fixture_and_junit(tmp_path):
     (tmp_path / "test_mine.py").write_text(TEST_OF_A_USER)
     junit = tmp_path / "junit.xml"
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "minitorch_triton_pytest", "-q",
+        [sys.executable, "-m", "pytest", "-p", "minitorch_triton_pytest", "-q", "-W", "error",
          "--rootdir", tmp_path, "-c", "/dev/null", "--junit-xml", junit, tmp_path / "test_mine.py"],
         env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
@@ -283,6 +316,31 @@ def test_the_fixture_and_junit(tmp_path):
     text = junit.read_text()
     assert 'name="diagnosis" value="gradient missing"' in text
     assert "backward returned None for input 1 (b)" in text
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly():
+    code = (
+        "import os, runpy, sys; "
+        "read, write = os.pipe(); os.dup2(write, 1); os.close(read); os.close(write); "
+        "sys.argv[1:] = ['--op', 'relu', '--dtype', 'float32']; "
+        "runpy.run_module('minitorch_triton.testing', run_name='__main__')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_a_tensor_may_outlive_the_package(monkeypatch):
+    x = mt.ones(3)
+    raised = []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
+    monkeypatch.setattr(storage, "pool", None)  # as modules' globals are when Python ends
+    del x
+    assert not raised
 
 
 def test_the_plugin_is_light():
