@@ -22,6 +22,7 @@ from minitorch_triton.testing.arguments import (
     guesses,
     sizes_named,
 )
+from minitorch_triton.testing.checks import ULPS
 from minitorch_triton.testing.diagnose import diagnose, suspects
 from minitorch_triton.testing.diagnosis import Diagnosis
 from minitorch_triton.testing.lab import OK, REFUSED, SKIPPED, WRONG, Lab, Verdict
@@ -304,7 +305,8 @@ def _reductions(lab: Lab, dtype: torch.dtype) -> list[Situation]:
 def _forgive_float64(lab: Lab, report: Report, dtype: torch.dtype) -> None:
     """A function of float32, also for float64, is worth a remark, no more.
 
-    Not so where forward is precise and backward alone is not.
+    Not so where forward is precise and backward alone is not, as far as a reference shows it:
+    differences are hardly more precise than float32 themselves.
     """
     if dtype == torch.float64:
         return
@@ -313,7 +315,8 @@ def _forgive_float64(lab: Lab, report: Report, dtype: torch.dtype) -> None:
             continue
         errors = [m.error for m in verdict.mismatches]
         both = any(m.kind == "output" for m in verdict.mismatches)
-        if both and max(errors) < 1e-4 and verdict.outcome.error is None:
+        forgiven = 1e-4 if both else 0.0 if lab.exact else ULPS * torch.finfo(torch.float32).eps
+        if max(errors, default=1.0) < forgiven and verdict.outcome.error is None:
             verdict.status = REFUSED
             verdict.reason = "precision lost: float64 is computed in a lower precision"
 

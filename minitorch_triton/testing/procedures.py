@@ -316,6 +316,8 @@ def create_graph(lab: Lab, verdict: Verdict) -> Diagnosis | None:
             for x in verdict.trial.args
         ),
     )
+    if oracle.drew:  # in float64 it would draw others
+        precise = verdict.trial
     try:
         ours = _seconds(lab.subject, session, session.upstream())
     except Exception:

@@ -112,8 +112,8 @@ class Report:
             n
             for verdict in self.verdicts
             if verdict.status in (OK, WRONG) and verdict.outcome.error is None
-            for n, known in zip(verdict.trial.wanted, verdict.right.known, strict=False)
-            if known is None or bool(known.any())
+            for n, known in zip(verdict.trial.wanted, verdict.right.known(), strict=True)
+            if known
         }
         told = []
         for n in arguments.tensors:

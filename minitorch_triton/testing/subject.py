@@ -28,7 +28,12 @@ class Subject:
         fn: a function, a ``Function`` class of either framework, a module, or an op.
         framework: "torch" or "minitorch_triton", whose tensors it takes.
         device: where its tensors lie; the caller's are on the CPU.
+
+    Attributes:
+        drew: whether the last call of forward drew random numbers of PyTorch's.
     """
+
+    drew = False
 
     def __init__(self, fn: Callable, framework: str, name: str | None = None, device: Any = "cpu"):
         self.fn = fn
@@ -48,8 +53,12 @@ class Subject:
         if torch.cuda.is_initialized():
             torch.cuda.manual_seed_all(0)
         mt.manual_seed(0)
+        before = _random_state()
         args, named = self.by_position(args, named)
         results = self.call(*args, **named)
+        self.drew = any(
+            not torch.equal(a, b) for a, b in zip(before, _random_state(), strict=False)
+        )
         results = results if isinstance(results, (tuple, list)) else (results,)
         kind = mt.Tensor if self.framework == OURS else torch.Tensor
         return [result for result in results if isinstance(result, kind)]
@@ -140,6 +149,14 @@ class Subject:
         """An argument in words: ``input 0 (x)``."""
         names = list(self.parameters())
         return f"input {number} ({names[number]})" if number < len(names) else f"input {number}"
+
+
+def _random_state() -> list[torch.Tensor]:
+    """Of PyTorch's generators."""
+    states = [torch.default_generator.get_state()]
+    if torch.cuda.is_initialized():
+        states += torch.cuda.get_rng_state_all()
+    return states
 
 
 _EMPTY = inspect.Parameter.empty

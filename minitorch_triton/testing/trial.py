@@ -107,7 +107,7 @@ class Outcome:
     Attributes:
         outputs: their values. linked: which of them require a gradient.
         gradients: one per wanted argument; None if there is none.
-        known: which elements of an expected gradient are known (all, if None).
+        unknown: by how much each element of an expected gradient may be wrong itself (0, if None).
         upstream: the values that were used.
         error: what was raised, in ``stage`` "forward" or "backward".
         overwritten: arguments whose values changed (or "upstream").
@@ -119,7 +119,7 @@ class Outcome:
     outputs: list[torch.Tensor] = field(default_factory=list)
     linked: list[bool] = field(default_factory=list)
     gradients: list[torch.Tensor | None] = field(default_factory=list)
-    known: list[torch.Tensor | None] = field(default_factory=list)
+    unknown: list[torch.Tensor | None] = field(default_factory=list)
     upstream: list[torch.Tensor | None] = field(default_factory=list)
     error: Exception | None = None
     stage: str = ""
@@ -127,6 +127,13 @@ class Outcome:
     beyond: list[int | str] = field(default_factory=list)
     precision: float = 0.0
     worst: float = 0.0
+
+    def known(self) -> list[bool]:
+        """Whether some element of each gradient is known to 1 % of its size, or of 1."""
+        return [
+            unknown is None or g is None or bool((unknown <= 0.01 * (g.abs() + 1)).any())
+            for g, unknown in zip(self.gradients, self.unknown, strict=True)
+        ]
 
 
 def _changed(before: torch.Tensor, after: torch.Tensor) -> bool:
@@ -221,9 +228,18 @@ class Reference:
             precise: in float64; else in the trial's own dtypes, for what overflows.
             strided: on every second element of memory, so that PyTorch does not vectorise.
 
+        What draws random numbers draws them in the trial's own dtypes and layouts: PyTorch's depend
+        on both.
+
         Raises:
             Exception: whatever the reference raises: it does not take such arguments.
         """
+        outcome = self._run(trial, precise, strided)
+        if self.subject.drew and not strided:
+            outcome = self._run(trial, False, False, laid_out=True)
+        return outcome
+
+    def _run(self, trial: Trial, precise: bool, strided: bool, laid_out: bool = False) -> Outcome:
         leaves: list[Any] = []
         for n, x in enumerate(trial.values()):
             if not isinstance(x, torch.Tensor):
@@ -233,6 +249,7 @@ class Reference:
             else:
                 x = x.double() if precise and x.is_floating_point() else x.clone()
                 x = place(x, "sliced", 0.0) if strided else x
+                x = place(x, own_memory(trial.layouts[n]), 0.0) if laid_out else x
                 leaves.append(self.subject.leaf(x, trial.needs[n]))
         outputs = self.subject.forward(leaves, **dict(trial.named))
         shapes = [tuple(y.shape) for y in outputs]
@@ -255,6 +272,11 @@ class Reference:
         )
 
 
+def own_memory(layout: str) -> str:
+    """The layout, or a dense one where several elements would share memory."""
+    return "contiguous" if layout in ("expanded", "constant") else layout
+
+
 def _drawn_dtype(trial: Trial) -> torch.dtype:
     """Upstream gradients are rounded to the dtype under test, also for the reference."""
     for x in trial.args:
@@ -275,9 +297,11 @@ class Differences:
     """The right gradient from central differences of the function itself, in float64.
 
     With a step h the difference is wrong by O(h^2) and by eps/h; h = eps^(1/3) balances both at
-    eps^(2/3). A function that computes in float32 even on float64 tensors is noticed by its rounded
-    results and gets float32's step. Where the differences to the left and to the right disagree, at
-    a kink, the derivative counts as unknown.
+    eps^(2/3). A function that computes in float32 even on float64 tensors gets float32's step; it
+    is noticed by its rounded results for values that float32 does not hold. How far a difference
+    may be off is estimated from a second one, with h/2: see :func:`_differences`.
+
+    What draws random numbers is evaluated in the dtype under test: PyTorch draws others in float64.
     """
 
     exact = False
@@ -307,8 +331,7 @@ class Differences:
                     source = moved.get(0 if trial.same else n, given[0] if trial.same else x)
                     x = source.to(dtype) if x.is_floating_point() else x
                     # In the trial's layout: what is random may follow the order in memory.
-                    layout = trial.layouts[n]
-                    layout = "contiguous" if layout in ("expanded", "constant") else layout
+                    layout = own_memory(trial.layouts[n])
                     placed = place(x.to(self.subject.device), layout, 0.0)
                     args.append(self.subject.leaf(placed, False))
                 else:
@@ -318,14 +341,15 @@ class Differences:
 
         try:
             base = evaluate({})
+            if self.subject.drew and floats:
+                dtype = floats[0].dtype
+                base = evaluate({})
         except Exception:
             dtype = floats[0].dtype if floats else torch.float32
             base = evaluate({})
-        rounded = all(torch.equal(y, y.float().double()) for y in base if y.numel())
-        nontrivial = any((y != y.bfloat16().double()).any() for y in base)
-        eps = torch.finfo(torch.float32 if rounded and nontrivial else torch.float64).eps
-        if dtype in (torch.float16, torch.bfloat16):
-            eps = torch.finfo(dtype).eps
+        eps = torch.finfo(dtype).eps
+        if dtype == torch.float64 and _rounds(evaluate, given):
+            eps = torch.finfo(torch.float32).eps
         step = eps ** (1 / 3)
         shapes = [tuple(y.shape) for y in base]
         upstream = trial.drawn_upstream(shapes, [_drawn_dtype(trial)] * len(base))
@@ -333,10 +357,24 @@ class Differences:
         outcome = Outcome(base, [True] * len(base), upstream=upstream)
         outcome.precision = 100 * eps ** (2 / 3)
         for n in trial.wanted:
-            gradient, known = _differences(evaluate, n, given[n].double(), base, weights, step)
+            x = given[n].double()
+            gradient, unknown = _differences(evaluate, n, x, base, weights, step, eps)
             outcome.gradients.append(gradient)
-            outcome.known.append(known)
+            outcome.unknown.append(unknown)
         return outcome
+
+
+def _rounds(evaluate: Callable, given: list[Any]) -> bool:
+    """Whether a function's results are rounded to float32 where its arguments are not."""
+    between = {
+        n: x.double() * (1 + 1e-9)
+        for n, x in enumerate(given)
+        if isinstance(x, torch.Tensor) and x.is_floating_point()
+    }
+    results = [y[y.isfinite()] for y in evaluate(between)]
+    rounded = all(torch.equal(y, y.float().double()) for y in results)
+    # Whole numbers, as of round and sign, are no sign of rounding.
+    return rounded and any(bool((y != y.bfloat16().double()).any()) for y in results)
 
 
 def _differences(
@@ -346,35 +384,46 @@ def _differences(
     base: list[torch.Tensor],
     weights: list[torch.Tensor],
     step: float,
+    eps: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The gradient with respect to argument n, and where it is known."""
+    """The gradient with respect to argument n, and by how much it may be wrong.
+
+    Let D(h) be the central difference and B(h) the right minus the left one. Of a smooth function
+    D(h) - D(h/2) and B(h) - 2 B(h/2) are O(h^2) and O(h^3). Of one whose slope jumps by J at a
+    distance d from x, D is wrong by J (1 - d/h) / 2, at most twice the sum of their sizes: for
+    d = 0, J / 2 of J; for d = h/3, J / 3 of J / 6; beyond d = h/2, just the first. Rounding adds
+    eps times the terms that are summed, over h.
+    """
     if x.numel() == 0:
-        return x.clone(), torch.ones_like(x, dtype=torch.bool)
+        return x.clone(), x.clone()
     rows = _independent_rows(evaluate, n, x, base, step)
     columns = x.numel() // rows
     if columns > EVALUATIONS:
         raise TooLargeError(f"{x.numel()} elements are too many for differences")
     flat = x.reshape(rows, columns)
-    gradient, bend = torch.zeros_like(flat), torch.zeros_like(flat)
+    gradient, unknown = torch.zeros_like(flat), torch.zeros_like(flat)
     scale = step * max(1.0, float(x.abs().mean()))
+
+    def side(column: int, width: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The one-sided difference, and the size of its rounding."""
+        moved = flat.clone()
+        moved[:, column] += width
+        total, size = flat.new_zeros(rows), flat.new_zeros(rows)
+        for y, y0, g in zip(evaluate({n: moved.reshape(x.shape)}), base, weights, strict=True):
+            total += (g * (y - y0)).reshape(rows, -1).sum(dim=1)
+            terms = torch.where(y == y0, 0.0, (g * y0).abs())
+            size += terms.reshape(rows, -1).sum(dim=1)
+        return total / width, eps * size / abs(width)
+
     for column in range(columns):
-        sides = []
-        for sign in (1, -1):
-            moved = flat.clone()
-            moved[:, column] += sign * scale
-            found = evaluate({n: moved.reshape(x.shape)})
-            total = flat.new_zeros(rows)
-            for y, y0, g in zip(found, base, weights, strict=True):
-                change = (
-                    (g * (y - y0)).reshape(rows, -1) if rows > 1 else (g * (y - y0)).reshape(1, -1)
-                )
-                total += change.sum(dim=1)
-            sides.append(total / (sign * scale))
-        gradient[:, column] = (sides[0] + sides[1]) / 2
-        bend[:, column] = (sides[0] - sides[1]).abs()
-    size = gradient.abs() + gradient.abs().mean()
-    known = bend <= 0.05 * size + 1e-3 * step
-    return gradient.reshape(x.shape), known.reshape(x.shape)
+        (right, rounding), (left, _) = side(column, scale), side(column, -scale)
+        (near_right, _), (near_left, _) = side(column, scale / 2), side(column, -scale / 2)
+        central, near = (right + left) / 2, (near_right + near_left) / 2
+        bend, near_bend = right - left, near_right - near_left
+        gradient[:, column] = central
+        estimate = (central - near).abs() + (bend - 2 * near_bend).abs()
+        unknown[:, column] = 2 * estimate + rounding
+    return gradient.reshape(x.shape), unknown.reshape(x.shape)
 
 
 def _independent_rows(

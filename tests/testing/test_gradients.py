@@ -79,6 +79,62 @@ def test_no_false_alarm_on_operations(name):
     assert report, str(report)
 
 
+class SavedMask(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        mask = (torch.rand_like(x) > 0.5) * 2
+        ctx.save_for_backward(mask)
+        return x * mask
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0]
+
+
+class LeakyRelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, wrong):
+        ctx.save_for_backward(x)
+        ctx.wrong = wrong
+        return torch.where(x > 0, x, 0.1 * x)
+
+    @staticmethod
+    def backward(ctx, g):
+        return torch.where(ctx.saved_tensors[0] > 0, g, 0.1 * ctx.wrong * g), None
+
+
+RIGHT = {
+    "relu": torch.relu,
+    "clamp": lambda x: torch.clamp(x, -1, 1),
+    "hardsigmoid": torch.nn.functional.hardsigmoid,
+    "softmax": lambda x: torch.softmax(x, -1),
+    "layer_norm": lambda x: torch.nn.functional.layer_norm(x, x.shape[-1:]),
+    "normalize": lambda x: torch.nn.functional.normalize(x, dim=-1),
+    "cosine_similarity": torch.nn.functional.cosine_similarity,
+    "prod of rows": lambda x: x.prod(-1),
+    "saved random mask": SavedMask,
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_no_false_alarm_without_a_reference(name):
+    report = check_gradients(
+        RIGHT[name], framework="torch", dtypes=[torch.float32, torch.float64], name=name
+    )
+    assert report, str(report)
+
+
+@pytest.mark.parametrize(("wrong", "right"), [(1.0, True), (1.0001, False)])
+def test_beside_a_kink_gradients_are_checked_without_a_reference(wrong, right):
+    report = check_gradients(LeakyRelu, inputs=[torch.randn(5, 7), wrong], shrinking=False)
+    assert report.ok == right, str(report)
+
+
+def test_a_reference_draws_the_random_numbers_of_the_function():
+    report = check_gradients(SavedMask, lambda x: SavedMask.apply(x))
+    assert report, str(report)
+
+
 # What a report tells
 
 
