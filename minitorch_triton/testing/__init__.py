@@ -9,6 +9,7 @@ from minitorch_triton.testing.cases import CASES, Case, Input
 from minitorch_triton.testing.checks import LAYOUTS, OpReport, check_op, tolerance
 from minitorch_triton.testing.diagnosis import KINDS, Diagnosis
 from minitorch_triton.testing.gradients import check_gradients
+from minitorch_triton.testing.modules import ModuleCall
 from minitorch_triton.testing.placement import poisoned
 from minitorch_triton.testing.report import Failure, Report
 
@@ -20,6 +21,7 @@ __all__ = [
     "Diagnosis",
     "Failure",
     "Input",
+    "ModuleCall",
     "OpReport",
     "Report",
     "check_gradients",

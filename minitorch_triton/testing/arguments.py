@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -75,21 +75,27 @@ class Arguments:
     def tracked(self) -> list[int]:
         return [n for n in self.tensors if self.items[n].floating and self.items[n].tracked]  # type: ignore[union-attr]
 
-    def fixed(self) -> Arguments:
-        """The same with the sample's sizes only, for a function that takes no others."""
-        items = tuple(
-            replace(
-                item,
-                dims=item.shape(self.sizes),
-                below=None,
-                low=0.0 if item.below else item.low,
-                high=float(self.sizes[item.below]) if item.below else item.high,
-            )
-            if isinstance(item, Argument)
-            else item
-            for item in self.items
-        )
-        return Arguments(items, {})
+    def fixed(self, names: Collection[str] | None = None) -> Arguments:
+        """The same with the sample's sizes only, for a function that takes no others.
+
+        Args:
+            names: the symbols whose sizes are fixed; None for all.
+        """
+        fixed = {n: size for n, size in self.sizes.items() if names is None or n in names}
+
+        def settle(item: Argument) -> Argument:
+            dims = tuple(fixed.get(d, d) if isinstance(d, str) else d for d in item.dims)
+            item = replace(item, dims=dims)
+            if item.below not in fixed:
+                return item
+            return replace(item, below=None, low=0.0, high=float(fixed[item.below]))
+
+        items = tuple(settle(i) if isinstance(i, Argument) else i for i in self.items)
+        return Arguments(items, {n: s for n, s in self.sizes.items() if n not in fixed})
+
+    def with_parameters(self, parameters: Sequence[Any]) -> Arguments:
+        """The same, followed by tensors of fixed sizes."""
+        return Arguments((*self.items, *_from_text(parameters).items), self.sizes)
 
     def draw(self, sizes: dict[str, int], dtype: torch.dtype, seed: int) -> list[Any]:
         """Values for all arguments, the same for the same seed."""
@@ -129,6 +135,18 @@ def candidates(inputs: Sequence[Any]) -> list[Arguments]:
     readings = [_from_samples(inputs, by_place=True), _from_samples(inputs, by_place=False)]
     readings = readings if readings[0] != readings[1] else readings[:1]
     return [*readings, readings[0].fixed()]
+
+
+def of_module(inputs: Sequence[Any], parameters: Sequence[Any]) -> list[Arguments]:
+    """Readings of sample arguments of a module, followed by its parameters.
+
+    Sizes that its parameters have are fixed, as they are for the module.
+    """
+    if any(_is_shape(value) for value in inputs):
+        return [_from_text([*inputs, *parameters])]
+    reading = _from_samples([*inputs, *parameters], by_place=True)
+    dims = {dim for item in reading.items[len(inputs) :] for dim in item.dims}  # type: ignore[union-attr]
+    return [reading.fixed({dim for dim in dims if isinstance(dim, str)}), reading.fixed()]
 
 
 def _from_samples(inputs: Sequence[Any], by_place: bool) -> Arguments:

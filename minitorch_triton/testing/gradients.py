@@ -20,12 +20,14 @@ from minitorch_triton.testing.arguments import (
     candidates,
     dtype_of,
     guesses,
+    of_module,
     sizes_named,
 )
 from minitorch_triton.testing.checks import ULPS
 from minitorch_triton.testing.diagnose import diagnose, suspects
 from minitorch_triton.testing.diagnosis import Diagnosis
 from minitorch_triton.testing.lab import OK, REFUSED, SKIPPED, WRONG, Lab, Verdict
+from minitorch_triton.testing.modules import ModuleCall, layers_of, parameters_of, same_parameters
 from minitorch_triton.testing.report import Failure, Report, failure_of
 from minitorch_triton.testing.shrink import shrink
 from minitorch_triton.testing.situations import Situation, mixtures, of_dtypes, usual
@@ -64,17 +66,20 @@ def check_gradients(
 
     Args:
         fn: an op or a module of this package, a function of its tensors, a ``Function`` class, or
-            the same of PyTorch's: a ``torch.autograd.Function`` or a function of torch tensors.
+            the same of PyTorch's: a ``torch.autograd.Function`` or a function of torch tensors. A
+            module's parameters are checked like further inputs.
         reference: what it should compute, a function of torch tensors. Outputs and gradients are
             held against it in float64. Without one, gradients are held against differences of fn
-            itself, in float64.
+            itself, in float64. That of a module is a module with the same parameters; with any
+            other, only the gradients of its inputs are checked, which the report says.
         inputs: samples of the arguments: tensors; ``Input``; shapes as text such as "M K" and
             "B<C" (whole numbers below C); what is no tensor is passed on as it is. Further sizes
             are drawn: those that are equal in the sample stay equal. None to guess.
         framework: "torch" or "minitorch_triton", whose tensors fn takes; None to find out.
         dtypes: to try; by default the sample's, and float16, bfloat16, float64 as far as fn takes
             them.
-        condition: how much fn amplifies the rounding of intermediate results.
+        condition: how much fn amplifies the rounding of intermediate results; for a module times
+            the number of its layers, each of which adds rounding.
         terms: how many terms its longest sum has, if known; see :func:`~.compare.tolerance_of`.
         seed: of the random situations.
         name: for the report.
@@ -181,12 +186,27 @@ def _prepare(
     Raises:
         TypeError: it cannot be called in any of the ways that were tried.
     """
-    dtype = dtype_of(inputs)
+    parameters = list(parameters_of(fn).values())
+    dtype = dtype_of([*(inputs or ()), *parameters])
     framework = framework or framework_of(fn, inputs)
-    readings = candidates(inputs) if inputs is not None else _guessed(fn, reference, framework)
+    guessed = _guessed(fn, framework) if inputs is None else []
+    readings: list[tuple[Callable, Callable | None, Arguments]] = [
+        (fn, reference, r) for r in guessed or candidates(inputs or ())
+    ]
+    if parameters and (reference is None or same_parameters(fn, reference)):
+        with_parameters = (
+            [r.with_parameters(parameters) for r in guessed]
+            if inputs is None
+            else of_module(inputs, parameters)
+        )
+        for reading in reversed(with_parameters):
+            count = len(reading.items) - len(parameters)
+            other = None if reference is None else ModuleCall(reference, count)
+            readings.insert(0, (ModuleCall(fn, count), other, reading))
+    condition *= layers_of(fn)
     errors = []
     fallback = None
-    for reading in readings:
+    for fn, reference, reading in readings:
         sizes = sizes_named(reading, "primes") or {}
         drawn = reading.draw(sizes, dtype, 1)
         try:
@@ -196,6 +216,7 @@ def _prepare(
             continue
         oracle = _reference_subject(reference)
         lab = Lab(subject, oracle, reading, condition, terms)
+        lab.layered = layers_of(fn) > 1
         verdict = lab.judge(
             Situation("plain", sizes="primes" if reading.sizes else "sample", dtype=dtype)
         )
@@ -223,13 +244,14 @@ def _forward_differs(verdict: Verdict) -> bool:
 def _reference_subject(reference: Callable | None) -> Subject | None:
     if reference is None:
         return None
-    ours = isinstance(reference, (Op, mt.nn.Module)) or (
+    module = getattr(reference, "module", reference)
+    ours = isinstance(module, (Op, mt.nn.Module)) or (
         isinstance(reference, type) and issubclass(reference, mt.autograd.Function)
     )
     return Subject(reference, OURS if ours else TORCH)
 
 
-def _guessed(fn: Callable, reference: Callable | None, framework: str | None) -> list[Arguments]:
+def _guessed(fn: Callable, framework: str | None) -> list[Arguments]:
     """Arguments for a function of which only the number of its parameters is known."""
     subject = Subject(fn, framework or TORCH)
     parameters = [
@@ -247,6 +269,8 @@ def _is_elementwise(lab: Lab, dtype: torch.dtype) -> bool:
     if isinstance(lab.subject.fn, Elementwise):
         return True
     items = [arguments.items[n] for n in arguments.tensors]
+    if isinstance(lab.subject.fn, ModuleCall):
+        return False  # whatever it computes, it takes parameters of its own sizes only
     if not items or any(item.dims != items[0].dims for item in items) or not items[0].dims:  # type: ignore[union-attr]
         return False
     from minitorch_triton.testing.situations import build

@@ -12,6 +12,7 @@ from minitorch_triton.testing.checks import ULPS
 from minitorch_triton.testing.compare import Mismatch, locate, picture, terms_of
 from minitorch_triton.testing.diagnosis import Diagnosis, Suspect, name_of
 from minitorch_triton.testing.lab import OK, REFUSED, WRONG, Lab, Verdict
+from minitorch_triton.testing.modules import parameters_of
 from minitorch_triton.testing.script import digits_of, reproduction
 
 
@@ -128,6 +129,12 @@ class Report:
             elif n not in arguments.tracked:
                 why = "it was given as one that requires none"
             told.append(f"gradient of {self.lab.subject.name_of(n)} ({why})")
+        left = ", ".join(parameters_of(self.lab.subject.fn))
+        if left:
+            told.append(
+                f"gradients of the parameters {left} (they are without a reference, or with a "
+                "module of the same parameters)"
+            )
         return told
 
     def loosest(self) -> Verdict | None:

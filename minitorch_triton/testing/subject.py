@@ -12,6 +12,7 @@ import torch
 import minitorch_triton as mt
 from minitorch_triton.ops.dispatch import Op
 from minitorch_triton.ops.pointwise import Elementwise
+from minitorch_triton.testing.modules import ModuleCall
 
 TORCH = "torch"
 OURS = "minitorch_triton"
@@ -128,6 +129,8 @@ class Subject:
             fn = fn.func
         owner = _function_class(fn)
         try:
+            if isinstance(fn, ModuleCall):
+                return fn.parameters()
             if owner is not None:
                 found = list(inspect.signature(owner.forward).parameters.values())
                 found = found[1:] if owner.setup_context in _NO_SETUP else found

@@ -281,6 +281,57 @@ def test_the_report_names_what_was_not_checked():
     assert told.startswith("not checked: gradient of input 1 (index) (it holds whole numbers, a gu")
 
 
+def scale_layer(package):
+    """A module whose weight's gradient is twice what it should be."""
+
+    class Scale(package.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, w):
+            ctx.save_for_backward(x, w)
+            return x * w
+
+        @staticmethod
+        def backward(ctx, g):
+            x, w = ctx.saved_tensors
+            return g * w, 2 * (g * x).reshape(-1, 3).sum(0)
+
+    class Layer(package.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = package.nn.Parameter(package.ones(3))
+
+        def forward(self, x):
+            return Scale.apply(x, self.w)
+
+    return Layer()
+
+
+@pytest.mark.parametrize("package", [torch, mt], ids=["torch", "ours"])
+def test_parameters_of_a_module_are_checked(package):
+    layer = scale_layer(package)
+    report = check_gradients(layer, None, [torch.ones(4, 3)], dtypes=[torch.float32])
+    assert report.kinds == ["factor"]
+    assert report.failures[0].name == "gradient of input 1 (parameter w)"
+    assert "ModuleCall(module, 1)(x0, x1)" in str(report)
+    assert layer.w.grad is None
+    assert layer.w.tolist() == [1, 1, 1]
+
+
+def test_parameters_that_a_reference_does_not_take_are_named():
+    report = check_gradients(
+        scale_layer(torch), lambda x: x * 1.0, [torch.ones(4, 3)], dtypes=[torch.float32]
+    )
+    assert "not checked: gradients of the parameters w" in str(report)
+
+
+def test_a_module_against_a_module():
+    report = check_gradients(
+        mt.nn.Linear(3, 2), torch.nn.Linear(3, 2), [torch.ones(4, 3)], dtypes=[torch.float32]
+    )
+    assert report, str(report)
+    assert not report.unchecked()
+
+
 def test_random_situations_are_the_same_for_the_same_seed(tail):
     arguments = tail.lab.arguments
     first, second, third = (mixtures(arguments, (torch.float32,), 5, seed) for seed in (0, 0, 1))
