@@ -218,7 +218,7 @@ def usual(
         yield replace(plain, feature="boundary", values="boundary", seed=2)
         yield replace(plain, feature="nan", values="nan")
         yield replace(plain, feature="extreme", values="inf")
-        yield replace(plain, feature="extreme", values="extreme")
+    yield replace(plain, feature="extreme", values="extreme")
 
 
 def _exchangeable(arguments: Arguments) -> bool:

@@ -130,6 +130,24 @@ def test_beside_a_kink_gradients_are_checked_without_a_reference(wrong, right):
     assert report.ok == right, str(report)
 
 
+class Softplus(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return torch.nn.functional.softplus(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        e = ctx.saved_tensors[0].exp()
+        return g * e / (1 + e)
+
+
+def test_nan_at_large_values_is_seen_without_a_reference():
+    report = check_gradients(Softplus, dtypes=[torch.float32], shrinking=False)
+    assert report.kinds == ["extreme"]
+    assert "at (100): found nan" in report.failures[0].diagnosis.evidence
+
+
 def test_a_reference_draws_the_random_numbers_of_the_function():
     report = check_gradients(SavedMask, lambda x: SavedMask.apply(x))
     assert report, str(report)
