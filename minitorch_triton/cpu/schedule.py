@@ -387,13 +387,21 @@ class _Planner:
             if task.axis is not None and task.op.name == "tt.reduce":
                 inner = task.index[task.axis] == Poly.symbol("j")
                 index = task.index[: task.axis] + task.index[task.axis + 1 :] if inner else None
-            elif task.axis is not None and task.op.attributes.get("reverse"):
+            elif task.axis is not None and not self.scans_rows_in_turn(task):
                 index = None
             self.produced[result] = (self.group, stage, index)
             if isinstance(result.type, Tensor):
                 one = task.axis is not None and task.shape[task.axis] == 1  # no row to speak of
                 row_only = index is not None and task.target is task.value and not one
                 self.row_only.setdefault(result, row_only)
+
+    def scans_rows_in_turn(self, task: Task) -> bool:
+        """True where a scan's element follows, in the order of the loops, on that before it in the
+        same row or in the row just done. Then nothing but a row has to be kept."""
+        inner = [Poly.symbol("j")]
+        if self.group.outer:
+            inner.append(Poly.symbol(f"i{len(self.group.outer) - 1}"))
+        return task.index[task.axis] in inner and not task.op.attributes.get("reverse")
 
     # What a task needs
 

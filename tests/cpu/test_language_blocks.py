@@ -143,6 +143,23 @@ def test_scan(axis, reverse):
 
 
 @triton.jit
+def scan_cube(
+    x, out, A: tl.constexpr, B: tl.constexpr, C: tl.constexpr, D: tl.constexpr, AXIS: tl.constexpr
+):
+    i = tl.arange(0, A)[:, None, None, None] * B + tl.arange(0, B)[:, None, None]
+    i = (i * C + tl.arange(0, C)[:, None]) * D + tl.arange(0, D)
+    tl.store(out + i, tl.cumsum(tl.load(x + i) + 1, AXIS) * 2)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, 3])
+def test_scan_of_four_dimensions(axis):
+    x = torch.randn(2, 4, 2, 8)
+    out = torch.zeros(2, 4, 2, 8)
+    scan_cube[(1,)](x, out, 2, 4, 2, 8, AXIS=axis)
+    torch.testing.assert_close(out, (x + 1).cumsum(axis) * 2, rtol=1e-5, atol=1e-5)
+
+
+@triton.jit
 def scan_compositions(x, y, out, B: tl.constexpr, REVERSE: tl.constexpr):
     i = tl.arange(0, B)
     a, b = tl.associative_scan((tl.load(x + i), tl.load(y + i)), 0, compose, reverse=REVERSE)
