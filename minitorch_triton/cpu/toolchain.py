@@ -63,7 +63,11 @@ def find_compiler() -> tuple[str, ...]:
         raise NoCompilerError(f"CC is set to {os.environ['CC']!r}: {error}") from None
     if command:
         if shutil.which(command[0]) is None:
-            raise NoCompilerError(f"CC is set to {command[0]!r}, which is not an executable")
+            raise NoCompilerError(
+                f"CC is set to {command[0]!r}, which is not an executable. Unset it, or set it to a "
+                "C compiler (`apt install gcc`). To debug kernels without one, set "
+                "TRITON_INTERPRET=1 before importing triton."
+            )
         return tuple(command)
     for name in ("gcc", "clang", "cc"):
         if path := shutil.which(name):
