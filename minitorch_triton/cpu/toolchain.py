@@ -64,8 +64,8 @@ def find_compiler() -> tuple[str, ...]:
     if command:
         if shutil.which(command[0]) is None:
             raise NoCompilerError(
-                f"CC is set to {command[0]!r}, which is not an executable. Unset it, or set it to a "
-                "C compiler (`apt install gcc`). To debug kernels without one, set "
+                f"CC is set to {command[0]!r}, which is not an executable. Unset it, or set it to "
+                "a C compiler (`apt install gcc`). To debug kernels without one, set "
                 "TRITON_INTERPRET=1 before importing triton."
             )
         return tuple(command)
