@@ -8,7 +8,7 @@ import torch
 
 from minitorch_triton.ops import creation
 from minitorch_triton.ops.views import given_size, shape_arguments
-from minitorch_triton.storage import layout
+from minitorch_triton.storage import layout, span
 from minitorch_triton.tensor import Tensor, tensor
 
 
@@ -128,8 +128,7 @@ def empty_strided(
 ) -> Tensor:
     """An uninitialised tensor of the given shape and strides (in elements)."""
     shape, strides = shape_arguments((size,)), shape_arguments((stride,))
-    n = 1 + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-    memory = creation.make((n,), None, dtype, device, False)
+    memory = creation.make((span(shape, strides),), None, dtype, device, False)
     return creation.with_grad(memory.as_strided(shape, strides).detach(), requires_grad)
 
 

@@ -197,6 +197,13 @@ _counted_together: WeakKeyDictionary[Storage, WeakSet[Storage]] = WeakKeyDiction
 """The storages whose writes are counted together with those of a storage."""
 
 
+def span(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """How many elements of memory lie from the first element to the last, both included."""
+    if 0 in shape:
+        return 0
+    return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+
+
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Row-major strides in elements; a size of 0 counts as 1, as in PyTorch."""
     strides = []
@@ -208,7 +215,12 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class Layout:
-    """Shape, strides (in elements), dtype and device of a tensor. Make one with :func:`layout`."""
+    """Shape, strides (in elements), dtype and device of a tensor. Make one with :func:`layout`.
+
+    Attributes:
+        contiguous: whether the elements lie in row-major order without gaps.
+        repeats: whether the elements along some dimension are one and the same, as expanded.
+    """
 
     __slots__ = (
         "__weakref__",
@@ -217,6 +229,7 @@ class Layout:
         "dtype",
         "nbytes",
         "numel",
+        "repeats",
         "shape",
         "strides",
     )
@@ -234,6 +247,9 @@ class Layout:
         self.device = device
         self.numel = math.prod(shape)
         self.nbytes = self.numel * dtype.itemsize
+        self.repeats = any(
+            stride == 0 and size > 1 for stride, size in zip(strides, shape, strict=True)
+        )
         self.contiguous = self.numel == 0 or all(
             size == 1 or stride == dense
             for size, stride, dense in zip(shape, strides, contiguous_strides(shape), strict=True)

@@ -155,10 +155,7 @@ def make_dual(tensor: Any, tangent: Any, *, level: int | None = None) -> Any:
         )
     check_tangent(tensor, tangent)
     form = tensor.layout
-    repeats = any(
-        step == 0 and size > 1 for step, size in zip(form.strides, form.shape, strict=True)
-    )
-    if form.numel and not repeats and tangent.storage.size != tensor.storage.size:
+    if form.numel and not form.repeats and tangent.storage.size != tensor.storage.size:
         # Every view of the tensor, by as_strided too, is to be one of the tangent.
         memory = tangent.new_zeros(tensor.storage.size // form.dtype.itemsize)
         place = memory.as_strided(form.shape, form.strides, tensor.offset)

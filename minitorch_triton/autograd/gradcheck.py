@@ -284,7 +284,7 @@ def _check_inputs(inputs: Sequence) -> None:
                 "precision floating point or complex. ",
                 stacklevel=3,
             )
-        if any(step == 0 and size > 1 for step, size in zip(x.stride(), x.shape, strict=True)):
+        if x.layout.repeats:
             raise RuntimeError(
                 f"The {number}th input has a dimension with stride 0. gradcheck only supports "
                 "inputs that are non-overlapping to be able to compute the numerical gradients "

@@ -11,6 +11,7 @@ import torch
 from minitorch_triton.kernels import indexing as kernels
 from minitorch_triton.ops import creation, dispatch, pointwise, views
 from minitorch_triton.ops.dispatch import Op, Planned
+from minitorch_triton.ops.promotion import compute_type
 from minitorch_triton.ops.status import status_of
 from minitorch_triton.storage import contiguous_strides
 
@@ -26,11 +27,6 @@ def _dense(shape: Sequence[int], dim: int) -> Strides:
     """The strides along (outer, dim, inner) of a contiguous tensor."""
     _, inner = _around(shape, dim)
     return shape[dim] * inner, inner, 1
-
-
-def _sum_type(dtype: torch.dtype) -> torch.dtype:
-    """What pieces are added up in: float32 for half types."""
-    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
 class Take(Op):
@@ -59,7 +55,7 @@ class Put(Op):
     composed = True
 
     def forward(self, g: Any, index: Any, shape: tuple[int, ...], dim: int, skipped: int) -> Any:
-        x = dispatch.empty(shape, _sum_type(g.dtype), g.device)
+        x = dispatch.empty(shape, compute_type(g.dtype), g.device)
         creation.fill_with(x, 0)
         g, index = creation.contiguous(g), creation.contiguous(index)
         outer, inner = _around(shape, dim)
@@ -112,7 +108,7 @@ class ScatterAdd(Op):
     composed = True
 
     def forward(self, x: Any, index: Any, source: Any, status: Any, dim: int) -> Any:
-        y = dispatch.empty(x.shape, _sum_type(x.dtype), x.device)
+        y = dispatch.empty(x.shape, compute_type(x.dtype), x.device)
         creation.copy_into(y, x)
         _scatter_into(y, index, source, status, dim, add=True)
         return creation.cast(y, x.dtype)

@@ -30,7 +30,7 @@ from minitorch_triton.ops.dispatch import (
 )
 from minitorch_triton.ops.output import write_out
 from minitorch_triton.ops.tracing import trace
-from minitorch_triton.storage import Layout, contiguous_strides, layout
+from minitorch_triton.storage import Layout, contiguous_strides, layout, span
 
 
 def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -422,9 +422,7 @@ class Elementwise(Op):
 
 def _extent(x: Any) -> tuple[int, int]:
     """First element and end of the elements of a tensor in its storage."""
-    form = x.layout
-    last = sum((size - 1) * stride for size, stride in zip(form.shape, form.strides, strict=True))
-    return x.offset, x.offset + last + 1
+    return x.offset, x.offset + span(x.layout.shape, x.layout.strides)
 
 
 def overlap(x: Any, other: Any) -> bool:
@@ -460,7 +458,7 @@ def write_inplace(op: Op, plan: Planned, x: Any, args: Sequence[Any]) -> Any:
     )
     if requires_grad:
         check_inplace(x)
-    if any(stride == 0 and size > 1 for stride, size in zip(form.strides, form.shape, strict=True)):
+    if form.repeats:
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a "
             "single memory location. Please clone() the tensor before performing the operation."

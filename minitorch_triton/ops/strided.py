@@ -11,7 +11,7 @@ import torch
 from minitorch_triton.autograd.modes import no_grad
 from minitorch_triton.ops import creation, dispatch, indexing, views
 from minitorch_triton.ops.pointwise import is_dense
-from minitorch_triton.storage import Layout, layout
+from minitorch_triton.storage import Layout, layout, span
 
 
 def as_strided(
@@ -41,18 +41,13 @@ def _check_geometry(size: tuple, stride: tuple, start: int, x: Any) -> None:
         )
     if start < 0:
         raise RuntimeError(f"Tensor: invalid storage offset {start}")
-    needed = (start + _extent(size, stride)) * x.itemsize
+    needed = (start + span(size, stride)) * x.itemsize
     if math.prod(size) and needed > x.storage.size:
         raise RuntimeError(
             f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {start}, and "
             f"itemsize {x.itemsize} requiring a storage size of {needed} are out of bounds for "
             f"storage of size {x.storage.size}"
         )
-
-
-def _extent(size: tuple, stride: tuple) -> int:
-    """How many elements of memory lie between the first element and the last, both included."""
-    return 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
 
 
 def _as_strided(x: Any, form: Layout, size: tuple, stride: tuple, distance: int) -> Any:
@@ -103,9 +98,7 @@ class _AsStrided(views.ViewNode):
         form = self.form
         # From the first element of memory that either of the two begins at.
         before, start = max(0, -distance), max(0, distance)
-        n = max(
-            before + _extent(form.shape, form.strides), start + _extent(view.shape, view.strides)
-        )
+        n = max(before + span(form.shape, form.strides), start + span(view.shape, view.strides))
         with no_grad():
             read, own = _places(view, start), _places(form, before)
         memory = indexing.scatter_add(_row(n, form, 0), 0, read, grads[0].reshape(-1))

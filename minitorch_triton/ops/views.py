@@ -467,7 +467,7 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
 
 
 def _undo_index(g: Any, form: Any, index: Index) -> Any:
-    return scatter_view(g, form, index)
+    return scatter_view(g, form, (index,))
 
 
 _Slice = view_node("Slice", _undo_index)
@@ -543,8 +543,8 @@ def index_view(x: Any, index: Index) -> Any:
     )
 
 
-def _undo_diagonal(g: Any, form: Any, offset: int, dim1: int, dim2: int) -> Any:
-    return scatter_diagonal(g, form, offset, dim1, dim2)
+def _undo_diagonal(g: Any, form: Any, *details: Any) -> Any:
+    return scatter_diagonal(g, form, details)
 
 
 _Diagonal = view_node("Diagonal", _undo_diagonal)
@@ -700,36 +700,27 @@ def alias(x: Any) -> Any:
 
 
 class ScatterView(dispatch.Op):
-    """The gradient of a basic index: zeros with g at the indexed places."""
+    """The gradient of a view of some elements: zeros with g in their places.
+
+    Args:
+        view: makes it, given a tensor and ``details``.
+    """
 
     composed = True
 
-    def forward(self, g: Any, form: Any, index: Index) -> Any:
+    def __init__(self, name: str, view: Callable):
+        self.view = view
+        super().__init__(name)
+
+    def forward(self, g: Any, form: Any, details: tuple) -> Any:
         y = dispatch.empty(form.shape, g.dtype, g.device)
         creation.fill_with(y, 0)
-        creation.copy_into(index_view(y, index), g)
+        creation.copy_into(self.view(y, *details), g)
         return y
 
-    def backward(self, needs: tuple[bool, ...], g: Any, index: Index) -> Any:
-        return index_view(g, index)
+    def backward(self, needs: tuple[bool, ...], g: Any, details: tuple) -> Any:
+        return self.view(g, *details)
 
 
-scatter_view = ScatterView("ScatterView")
-
-
-class ScatterDiagonal(dispatch.Op):
-    """The gradient of a diagonal: zeros with g on it."""
-
-    composed = True
-
-    def forward(self, g: Any, form: Any, offset: int, dim1: int, dim2: int) -> Any:
-        y = dispatch.empty(form.shape, g.dtype, g.device)
-        creation.fill_with(y, 0)
-        creation.copy_into(diagonal(y, offset, dim1, dim2), g)
-        return y
-
-    def backward(self, needs: tuple[bool, ...], g: Any, offset: int, dim1: int, dim2: int) -> Any:
-        return diagonal(g, offset, dim1, dim2)
-
-
-scatter_diagonal = ScatterDiagonal("ScatterDiagonal")
+scatter_view = ScatterView("ScatterView", index_view)
+scatter_diagonal = ScatterView("ScatterDiagonal", diagonal)

@@ -210,6 +210,10 @@ def test_the_gradient_of_a_leaf_with_gaps_has_none():
     check(run)
 
 
+def test_strides_of_a_tensor_without_elements():
+    check(lambda T: [T.empty_strided(*form) for form in (((0,), (10,)), ((2, 0), (5, 3)))])
+
+
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is dep:DeprecationWarning")  # PyTorch's own
 def test_forward_mode_follows_a_tensor_that_is_turned():
     def run(T):
