@@ -53,7 +53,17 @@ class Recording(threading.local):
 recording = Recording()
 
 
-class _GPUKernel:
+class KernelOfSlots:
+    """A prepared kernel that is started with its slots as they are."""
+
+    def pack(self, *slots: Any) -> tuple:
+        return slots
+
+    def packers(self, count: int) -> tuple[Callable, Callable]:
+        return self.pack, self.pack
+
+
+class _GPUKernel(KernelOfSlots):
     """A compiled GPU kernel; started with raw pointers in place of tensors."""
 
     def __init__(self, kernel: Any, args: Sequence, constexprs: dict[str, Any]):
@@ -62,12 +72,6 @@ class _GPUKernel:
         names = [parameter.name for parameter in kernel.params]
         self._constants = [constexprs[name] for name in names[len(args) :]]
 
-    def pack(self, *slots: Any) -> tuple:
-        return slots
-
-    def packers(self, count: int) -> tuple[Callable, Callable]:
-        return self.pack, self.pack
-
     def start(self, slots: tuple) -> None:
         values = list(slots[3:])
         for position in self._absent:
@@ -75,7 +79,7 @@ class _GPUKernel:
         self._compiled[slots[:3]](*values, *self._constants)
 
 
-class _InterpretedKernel:
+class _InterpretedKernel(KernelOfSlots):
     """A kernel in Triton's interpreter, which works on torch tensors, not on raw pointers."""
 
     def __init__(self, kernel: Any, args: Sequence, constexprs: dict[str, Any]):
@@ -83,12 +87,6 @@ class _InterpretedKernel:
         self._names = [name for name, arg in zip(names, args, strict=False) if arg is not None]
         absent = {name: None for name, arg in zip(names, args, strict=False) if arg is None}
         self._kernel, self._constexprs = kernel, {**absent, **constexprs}
-
-    def pack(self, *slots: Any) -> tuple:
-        return slots
-
-    def packers(self, count: int) -> tuple[Callable, Callable]:
-        return self.pack, self.pack
 
     def start(self, slots: tuple) -> None:
         named = {

@@ -98,16 +98,10 @@ def _short(value: Any) -> str:
     return value.fn.__name__ if hasattr(value, "fn") else str(value)
 
 
-class _Noted:
+class _Noted(launch.KernelOfSlots):
     """A prepared kernel that does nothing."""
 
-    def pack(self, *slots: Any) -> tuple:
-        return ()
-
-    def packers(self, count: int) -> tuple:
-        return self.pack, self.pack
-
-    def start(self, block: tuple) -> None: ...
+    def start(self, slots: tuple) -> None: ...
 
 
 class Recorder:
