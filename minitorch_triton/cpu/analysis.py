@@ -283,11 +283,13 @@ def accumulates_in_place(body: Block, product: Op) -> bool:
     )
 
 
-def advanced_blocks(loop: Op) -> list[Value]:
-    """The initial values of the blocks to which a loop adds a scalar each time."""
+def advanced_blocks(loop: Op) -> dict[Value, Value]:
+    """For each result of a loop that is a block to which it adds a scalar each time, the initial
+    value."""
     if loop.name != "scf.for":
-        return []
-    return [v for n, v in enumerate(loop.operands[3:]) if advance(loop, n) is not None]
+        return {}
+    pairs = zip(loop.results, loop.operands[3:], strict=True)
+    return {result: v for n, (result, v) in enumerate(pairs) if advance(loop, n) is not None}
 
 
 def carried_blocks(loop: Op) -> list[tuple[Value, Value]]:

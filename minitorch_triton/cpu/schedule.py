@@ -269,21 +269,20 @@ class _Planner:
         used = op.operands[:2] if op.name == "tt.dot" else op.operands
         used = [*used, *analysis.used_from_outside(op)]
         inside = list(analysis.writes(op))
+        advanced = analysis.advanced_blocks(op)
         for value in used:
             if isinstance(value.type, Tensor):
-                self.use_whole(value, op, position, inside)
+                again = value not in op.operands or value in advanced.values()
+                self.use_whole(value, op, position, inside, again)
         self.close()
         self.steps.append(WholeStep(op))
         self.writes += [(write, position) for write in inside]
-        for number, result in enumerate(op.results):
-            if not isinstance(result.type, Tensor):
-                continue
-            if op.name == "scf.for" and analysis.advance(op, number) is not None:
-                self.carried[result] = op.operands[number + 3]  # computed again wherever it is used
-                continue
-            self.produced[result] = (None, None, None)
-            if op.name != "scf.for":
-                self.row_only[result] = False
+        self.carried |= advanced  # computed again wherever they are used
+        for result in op.results:
+            if isinstance(result.type, Tensor) and result not in advanced:
+                self.produced[result] = (None, None, None)
+                if op.name != "scf.for":
+                    self.row_only[result] = False
 
     def assign_first(self, op: Op) -> None:
         """Stores the initial values of the blocks that a loop carries or a product adds to."""
@@ -298,9 +297,8 @@ class _Planner:
         for initial, target in pairs:
             self.add(Task(None, self.position[op], initial.shape, initial, target))
 
-    def use_whole(self, value: Value, op: Op, position: int, inside: list[Op]) -> None:
-        """An operation that works on complete blocks, perhaps again and again, uses ``value``."""
-        direct = value in op.operands and value not in analysis.advanced_blocks(op)
+    def use_whole(self, value: Value, op: Op, position: int, inside: list[Op], again: bool) -> None:
+        """An operation that works on complete blocks uses ``value``, perhaps again and again."""
         in_place = op.name == "tt.dot" and analysis.is_matrix_load(value)
         lazy = value not in self.keep and analysis.is_lazy(value)
         if op.name in analysis.WHOLE_BLOCK and lazy and not in_place:
@@ -308,7 +306,7 @@ class _Planner:
             return
         task = Task(None, position, value.shape, value)
         index = tuple(Poly.symbol(f"w{d}") for d in range(len(value.shape)))
-        self.trace(task, value, index, op, None, whole=not direct, inside=inside)
+        self.trace(task, value, index, op, None, whole=again, inside=inside)
 
     def require(self, value: Value) -> None:
         if value not in self.keep and analysis.is_lazy(value):

@@ -44,11 +44,7 @@ def emit_group(em: Emitter, group: Group) -> None:
         emit_stage(em, group, stage)
     for variable, extent in reversed(group.extents.items()):
         body = em.pop_frame()
-        if Poly.symbol(variable) in backwards:
-            header = f"for (int {variable} = {extent - 1}; {variable} >= 0; --{variable})"
-        else:
-            header = f"for (int {variable} = 0; {variable} < {extent}; ++{variable})"
-        emit_loop(em, header, body)
+        emit_loop(em, counting(variable, extent, Poly.symbol(variable) in backwards), body)
         del em.extents[variable]
 
 
@@ -67,6 +63,13 @@ def emit_loop(em: Emitter, header: str, body: Frame, *, independent: bool = Fals
     if body.tested:
         em.line("#pragma GCC unroll 1")
     em.block(header, body.lines)
+
+
+def counting(variable: str, extent: int, backwards: bool) -> str:
+    """The head of a loop over all elements, in their order or from the last to the first."""
+    if backwards:
+        return f"for (int {variable} = {extent - 1}; {variable} >= 0; --{variable})"
+    return f"for (int {variable} = 0; {variable} < {extent}; ++{variable})"
 
 
 def operations(stage: Stage) -> set[Op | None]:
@@ -120,10 +123,7 @@ def ordered_loop(em: Emitter, stage: Stage, accumulators) -> None:
         run_task(em, task, accumulators.get(task))
     body = em.pop_frame()
     backwards = any(task.op and task.op.attributes.get("reverse") for task in stage.tasks)
-    if backwards:
-        emit_loop(em, f"for (int j = {stage.extent - 1}; j >= 0; --j)", body)
-    else:
-        emit_loop(em, f"for (int j = 0; j < {stage.extent}; ++j)", body)
+    emit_loop(em, counting("j", stage.extent, backwards), body)
 
 
 def split_loop(em: Emitter, group: Group, stage: Stage, accumulators: dict[Task, Lanes]) -> None:

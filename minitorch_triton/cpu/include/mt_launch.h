@@ -14,8 +14,9 @@
  *     void mt_attach(const mt_runtime *);   // called once, when the library is loaded
  *
  * Each slot of args is 8 bytes: a pointer or an integer as int64_t, every float as a double.
- * The functions return 0, or the code that a program gave to mt_fail, or MT_BAD_GRID. Programs of one launch may
- * run in any order and at the same time; a launch may be started from many threads at once.
+ * The functions return 0, or the code that a program gave to mt_fail, or MT_BAD_GRID. Programs of
+ * one launch may run in any order and at the same time; a launch may be started from many threads at
+ * once.
  */
 #ifndef MT_LAUNCH_H
 #define MT_LAUNCH_H
