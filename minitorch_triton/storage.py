@@ -7,7 +7,7 @@ layouts are one object, so that comparing and hashing them costs an address comp
 from __future__ import annotations
 
 import math
-from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import torch
 
@@ -74,6 +74,8 @@ class Storage:
         size: in bytes, what was asked for; the buffer may be a little larger.
         bin: of the pool, where the buffer goes in the end; None if it did not come from there or
             somebody outside has seen it.
+        counted_together: the storages, this one among them, of which a write to one counts for
+            all; None if there is no other.
     """
 
     __slots__ = (
@@ -81,6 +83,7 @@ class Storage:
         "address",
         "bin",
         "buffer",
+        "counted_together",
         "foreign",
         "own_version",
         "owner",
@@ -100,6 +103,7 @@ class Storage:
         self.bin: Bin | None = None
         self.address = buffer.data_ptr()
         self.own_version: int | None = 0
+        self.counted_together: WeakSet[Storage] | None = None
 
     @staticmethod
     def allocate(nbytes: int, device: torch.device) -> Storage:
@@ -122,6 +126,7 @@ class Storage:
         storage.owner = None
         storage.foreign = False
         storage.own_version = 0
+        storage.counted_together = None
         return storage
 
     @property
@@ -133,6 +138,10 @@ class Storage:
         other = Storage(self.buffer, self.owner or self, self.foreign)
         other.size = self.size
         return other
+
+    def is_memory_of(self, other: Storage) -> bool:
+        """Whether the other is this one, or either is an :meth:`alias` of what the other is."""
+        return (self.owner or self) is (other.owner or other)
 
     def share(self) -> torch.Tensor:
         """The buffer as a torch tensor, for use outside this package."""
@@ -175,26 +184,23 @@ class Storage:
             torch.autograd.graph.increment_version(self.buffer)
         elif self.own_version is not None:
             self.own_version += 1
-        if _counted_together and self in _counted_together:
-            for storage in _counted_together[self]:
+        if self.counted_together is not None:
+            for storage in self.counted_together:
                 storage.set_version(self.version)
 
     def count_with(self, other: Storage) -> None:
         """Go on counting where another storage is; from here on writes to one count for both."""
         self.set_version(other.version)
-        together = _counted_together.setdefault(other, WeakSet((other,)))
-        together.add(self)
-        _counted_together[self] = together
+        if other.counted_together is None:
+            other.counted_together = WeakSet((other,))
+        other.counted_together.add(self)
+        self.counted_together = other.counted_together
 
     def __del__(self, pool: Pool = pool) -> None:  # when Python ends, the global is gone already
         free = self.bin
         if free is not None and pool.held < pool.capacity:
             pool.held += free.size
             free.append((self.buffer, self.address))
-
-
-_counted_together: WeakKeyDictionary[Storage, WeakSet[Storage]] = WeakKeyDictionary()
-"""The storages whose writes are counted together with those of a storage."""
 
 
 def span(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:

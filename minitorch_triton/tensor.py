@@ -556,12 +556,13 @@ class Tensor(TensorMethods):
     def _take_memory_of(self, other: Tensor) -> None:
         # The version counter is the tensor's and its views', not that of the memory it gets.
         before = self.storage
-        self.storage, self.layout = other.storage.alias(), other.layout
-        self.offset, self.address = other.offset, other.address
-        if sys.getrefcount(before) > 2:  # more than this variable and the argument
-            self.storage.count_with(before)
-        else:
-            self.storage.set_version(before.version)
+        if not before.is_memory_of(other.storage):
+            self.storage = other.storage.alias()
+            if sys.getrefcount(before) > 2:  # more than this variable and the argument
+                self.storage.count_with(before)
+            else:
+                self.storage.set_version(before.version)
+        self.layout, self.offset, self.address = other.layout, other.offset, other.address
         self._accumulator = None
 
     def register_hook(self, hook: Callable) -> RemovableHandle:

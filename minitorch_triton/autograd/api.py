@@ -29,7 +29,7 @@ def _edge(value: Any) -> tuple[Node, int] | None:
     """Where the gradient of a tensor or an edge goes; None if it has none."""
     if isinstance(value, GradientEdge):
         return value.node, value.output_nr
-    return value.grad_edge() if value.requires_grad else None
+    return value.grad_edge()
 
 
 def _roots(outputs: Sequence[Any], upstream: Any, create_graph: bool) -> tuple[list, list]:

@@ -104,8 +104,8 @@ def run_backward(
         needed = _leading_to(ends.union(targets), roots).union(targets)
         visited = needed | ends
     incoming: dict[Node, list] = {}
-    for (node, number), grad in zip(roots, grads, strict=True):
-        _add(incoming, node, number, _validated(node, number, grad, node.outputs[number]))
+    for edge, grad in zip(roots, grads, strict=True):
+        _deliver(incoming, edge, grad, *edge)
     # Roots that another root leads to wait for it.
     ready = [
         (-node.sequence_nr, id(node), node)
@@ -130,27 +130,25 @@ def run_backward(
                     if (node, number) in captured:
                         captured[node, number] = inputs[number]
             edges = node.next_edges
-            if needed is None or node in needed:
-                results = _run(node, inputs, keep_graph)
-            else:
+            results: Sequence
+            if needed is not None and node not in needed:
                 results = (None,) * len(edges)
+            elif node.hooks is not None or inputs[0] is None or anomaly_mode.mode.enabled:
+                results = _run(node, inputs, keep_graph)
+            else:  # what _run comes to for most nodes
+                results = node.apply(inputs)
+                if not keep_graph:
+                    node.release()
             if len(results) != len(edges):
                 results = _match_count(node, results)
             for index, edge in enumerate(edges):
                 if edge is None or (visited is not None and edge[0] not in visited):
                     continue
-                child, number = edge
-                grad = results[index]
-                if grad is not None:
-                    _add(
-                        incoming,
-                        child,
-                        number,
-                        _validated(node, index, grad, child.outputs[number]),
-                    )
-                    grad = None
-                waiting[child] -= 1
-                if waiting[child] == 0:
+                if results[index] is not None:
+                    _deliver(incoming, edge, results[index], node, index)
+                child = edge[0]
+                waiting[child] = left = waiting[child] - 1
+                if left == 0:
                     heapq.heappush(ready, (-child.sequence_nr, id(child), child))
             results = ()
         for callback in task.callbacks:
@@ -205,7 +203,12 @@ def _in_new_thread(function: Callable, *args: Any, **kwargs: Any) -> Any:
     return outcome.pop()
 
 
-def _add(incoming: dict[Node, list], node: Node, number: int, grad: Any) -> None:
+def _deliver(incoming: dict[Node, list], edge: Edge, grad: Any, sender: Node, index: int) -> None:
+    """Add a gradient, which is a node's result of this index, to what has come over the edge."""
+    node, number = edge
+    expected = node.outputs[number]
+    if grad.layout is not expected:
+        grad = _validated(sender, index, grad, expected)
     slots = incoming.get(node)
     if slots is None:
         slots = incoming[node] = [None] * len(node.outputs)
@@ -268,8 +271,6 @@ def _match_count(node: Node, results: Sequence) -> Sequence:
 def _validated(node: Node, index: int, grad: Any, expected: Any) -> Any:
     """The gradient in the shape and dtype of what it is the gradient of."""
     given = grad.layout
-    if given is expected:
-        return grad
     if given.shape != expected.shape:
         if not _expands_to(expected.shape, given.shape):
             raise RuntimeError(

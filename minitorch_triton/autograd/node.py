@@ -238,25 +238,26 @@ class AccumulateGrad(Node):
         self.variable = variable
 
     def apply(self, grads: list) -> Sequence:
-        # A tensor of its own: if somebody else holds the gradient, its storage has two tensors.
         grad = grads.pop()
         if grad is None:
             return ()
-        if not state.grad_enabled:
-            grad = grad.detach()
         variable = self.variable
         with _accumulating:
             present = variable._grad
-            if present is None:
+            if present is not None:
+                if state.grad_enabled:
+                    variable.grad = present + grad
+                else:
+                    present.add_(grad)
+            else:
                 kept = self.hooks is not None and bool(self.hooks.post)
+                if not state.grad_enabled:
+                    # A tensor of its own: if others hold the gradient, its storage has two.
+                    grad = grad.detach()
                 if not state.grad_enabled and _is_owned(grad, variable, 1 + kept):
                     variable._grad = grad
                 else:
                     variable.grad = grad.laid_out_as(variable.layout)
-            elif state.grad_enabled:
-                variable.grad = present + grad
-            else:
-                present.add_(grad)
         if variable._post_accumulate_hooks:
             for hook in list(variable._post_accumulate_hooks.values()):
                 replaced = hook(variable)

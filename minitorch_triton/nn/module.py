@@ -17,7 +17,7 @@ from minitorch_triton.autograd import no_grad
 from minitorch_triton.nn.hooks import BackwardHooks, ModuleHook, hook_last_node
 from minitorch_triton.nn.modules import module as everywhere
 from minitorch_triton.nn.parameter import Buffer, Parameter
-from minitorch_triton.optim.optimizer import clear_grad
+from minitorch_triton.optim.optimizer import clear_grads
 from minitorch_triton.tensor import Tensor, from_torch
 from minitorch_triton.utils.hooks import RemovableHandle, register
 
@@ -619,8 +619,7 @@ class Module:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or fill them with zeros."""
-        for param in self.parameters():
-            clear_grad(param, set_to_none)
+        clear_grads(self.parameters(), set_to_none)
 
     def apply(self, fn: Callable[[Module], None]) -> Module:
         """Call ``fn`` on every module below and then on this one."""

@@ -92,7 +92,9 @@ def full_as(form: Layout, value: float) -> Any:
 
 def filled(form: Layout, value: float) -> Any:
     """A contiguous tensor of the shape, dtype and device of any layout, filled with a number."""
-    return full_as(layout(form.shape, None, form.dtype, form.device), value)
+    if not form.contiguous:
+        form = layout(form.shape, None, form.dtype, form.device)
+    return full_as(form, value)
 
 
 def zeros_as(form: Layout) -> Any:

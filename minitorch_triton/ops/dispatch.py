@@ -281,6 +281,10 @@ class OpNode(Node):
     __slots__ = ("args", "needs", "places", "saved")
 
     op: Op
+    plan: Planned
+    """Of the op's backward."""
+    upstream: Sequence[int] | None
+    """Which of the gradients backward takes; None for all of them as they come."""
     args: list | None
     needs: tuple[bool, ...]
     places: list[int]
@@ -293,18 +297,20 @@ class OpNode(Node):
         values = []
         for item in saved:
             values.append(item.unpack(self) if isinstance(item, SavedTensor) else item)
-        op = self.op
         if state.grad_enabled or (
             # Tangents go through backward only where it consists of operations.
             state.dual_level is not None
             and any(tangent is not None for tangent in tangents_of((*grads, *values)))
         ):
-            results = op.recorded_backward(self, grads, values)
+            results = self.op.recorded_backward(self, grads, values)
         else:
-            upstream = [grads[place] for place in op.upstream]
-            results = op.plan_backward.call((self.needs, *upstream, *values))
-        count = len(results)
-        return [results[place] if place < count else None for place in self.places]
+            if self.upstream is not None:
+                grads = [grads[place] for place in self.upstream]
+            results = self.plan.call((self.needs, *grads, *values))
+        places, count = self.places, len(results)
+        if len(places) == count == places[-1] + 1:
+            return results
+        return [results[place] if place < count else None for place in places]
 
     def release(self) -> None:
         for item in self.saved or ():
@@ -399,7 +405,14 @@ class Op:
         self.inputs = list(inspect.signature(self.forward).parameters)
         self.configure(self.inputs, list(inspect.signature(self.backward).parameters))
         saved = [PYTORCH_NAMES.get(name, name) for name in (*self.inputs, *self.outputs)]
-        members = {"__slots__": (), "op": self, **saved_attributes(saved)}
+        in_order = self.upstream == list(range(len(self.linked)))
+        members = {
+            "__slots__": (),
+            "op": self,
+            "plan": self.plan_backward,
+            "upstream": None if in_order else self.upstream,
+            **saved_attributes(saved),
+        }
         self.node_type = type(node_name(name), (OpNode,), members)
 
     def configure(self, inputs: list[str], backward: list[str]) -> None:
@@ -686,5 +699,9 @@ class Op:
             results[0].rebase_inplace(node)
             return node
         for place, number in enumerate(linked):
-            results[number].rebase(node, place)
+            result = results[number]
+            if result._view is not None:
+                result.rebase(node, place)
+            else:
+                result._node, result.output_nr = node, place
         return node

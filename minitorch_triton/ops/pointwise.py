@@ -271,7 +271,7 @@ class Elementwise(Op):
                 return write_out(self.name.lower(), out, operands, lambda: self(*operands))
         for operand in operands:
             if not isinstance(operand, dispatch.Tensor):
-                return self.run(_wrap(operands))
+                return self.run(list(map(_wrap, operands)))
         return self.run(operands)
 
     def _complete(self, operands: tuple, named: dict[str, Any]) -> tuple:
@@ -300,9 +300,11 @@ class Elementwise(Op):
 
     def inplace(self, x: Any, *operands: Any) -> Any:
         """``x = op(x, *operands)``, written into x."""
-        args = _wrap((x, *operands))
-        for number, arg in enumerate(args[1:], 1):
-            if isinstance(arg, dispatch.Tensor) and arg.storage is x.storage:
+        args = [x, *operands]
+        for number, arg in enumerate(operands, 1):
+            if not isinstance(arg, dispatch.Tensor):
+                args[number] = _wrap(arg)
+            elif arg.storage is x.storage:
                 in_place = arg.layout is x.layout and arg.offset == x.offset
                 if not in_place and overlap(x, arg):
                     args[number] = arg.clone()
@@ -448,7 +450,7 @@ def overlap(x: Any, other: Any) -> bool:
 
 def write_inplace(op: Op, plan: Planned, x: Any, args: Sequence[Any]) -> Any:
     """Run an in-place op: check that x may be written, write, count it, rewrite the history."""
-    form = x.layout
+    form, storage = x.layout, x.storage
     # Integers and bools have no gradient, whatever is written to them.
     floating = form.dtype.is_floating_point
     requires_grad = (
@@ -463,13 +465,14 @@ def write_inplace(op: Op, plan: Planned, x: Any, args: Sequence[Any]) -> Any:
             "unsupported operation: more than one element of the written-to tensor refers to a "
             "single memory location. Please clone() the tensor before performing the operation."
         )
-    check_countable(x)
-    version = x.storage.version
+    if storage.own_version is None:
+        check_countable(x)
     forward_mode = floating and state.dual_level is not None
     tangents = dispatch.tangents_of(args) if forward_mode else None
     dual = tangents is not None and any(tangent is not None for tangent in tangents)
-    original = None
+    original = version = None
     if requires_grad or dual:
+        version = storage.version
         needs = op.needs_of(args)
         if dual:
             needs = tuple(
@@ -516,13 +519,10 @@ def _write_tangent(
         state.dual_level = level
 
 
-def _wrap(operands: Sequence[Any]) -> list:
-    return [
-        Number(operand)
-        if isinstance(operand, (int, float)) and not isinstance(operand, Number)
-        else operand
-        for operand in operands
-    ]
+def _wrap(operand: Any) -> Any:
+    """A Python number as a Number, anything else as it is."""
+    is_number = isinstance(operand, (int, float)) and not isinstance(operand, Number)
+    return Number(operand) if is_number else operand
 
 
 def _unwrap(source: Any) -> Any:
@@ -754,7 +754,7 @@ def pow(x: Any, exponent: Any, *, out: Any = None) -> Any:
     """``x ** exponent`` for tensors and numbers, not both numbers."""
     if out is not None:
         return write_out("pow", out, (x, exponent), lambda: pow(x, exponent))
-    operands = _wrap((x, exponent))
+    operands = _wrap(x), _wrap(exponent)
     if isinstance(exponent, (int, float)) and exponent == 2 and x.dtype.is_floating_point:
         return square(x)
     common = promotion.result_type(
@@ -772,7 +772,7 @@ def pow(x: Any, exponent: Any, *, out: Any = None) -> Any:
 
 def floor_divide(a: Any, b: Any) -> Any:
     """``a // b``, rounded towards minus infinity."""
-    operands = _wrap((a, b))
+    operands = _wrap(a), _wrap(b)
     common = promotion.result_type(
         [o for o in operands if not isinstance(o, Number)],
         [o.kind for o in operands if isinstance(o, Number)],

@@ -197,8 +197,7 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, or fill them with zeros."""
         for group in self.param_groups:
-            for param in group["params"]:
-                clear_grad(param, set_to_none)
+            clear_grads(group["params"], set_to_none)
 
     # Stepping
 
@@ -405,16 +404,15 @@ class Optimizer:
         return register(self._load_state_dict_post_hooks, hook, prepend=prepend)
 
 
-def clear_grad(param: Tensor, set_to_none: bool) -> None:
-    """Forget a parameter's gradient, or fill it with zeros."""
-    if param.grad is None:
-        return
-    if set_to_none:
-        param.grad = None
-    else:
-        if param.grad.requires_grad:
-            param.grad = param.grad.detach()
-        param.grad.zero_()
+def clear_grads(params: Iterable[Tensor], set_to_none: bool) -> None:
+    """Forget the gradients of parameters, or fill them with zeros."""
+    for param in params:
+        if set_to_none:
+            param.grad = None
+        elif param.grad is not None:
+            if param.grad.requires_grad:
+                param.grad = param.grad.detach()
+            param.grad.zero_()
 
 
 def _zeros_alike(param: Tensor) -> Tensor:
