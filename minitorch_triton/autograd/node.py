@@ -232,10 +232,13 @@ class AccumulateGrad(Node):
 
     def __init__(self, variable: Any, form: Any):
         """``form``: shape, dtype and device of the gradient."""
-        super().__init__((), (form,))
+        # All that Node's does; a training step makes one for each parameter.
+        self.next_edges, self.outputs, self.hooks = (), (form,), None
         # A leaf's gradient is accumulated as soon as it is there, which frees it early.
         self.sequence_nr = sys.maxsize
         self.variable = variable
+        if anomaly_mode.mode.enabled:
+            anomaly_mode.remember(self)
 
     def apply(self, grads: list) -> Sequence:
         grad = grads.pop()

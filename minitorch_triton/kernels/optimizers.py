@@ -126,7 +126,6 @@ def sgd_kernel(
 def sgd(
     table: Any,
     dtype: torch.dtype,
-    *,
     lr: float,
     momentum: float,
     dampening: float,
@@ -167,8 +166,8 @@ def adam_kernel(
     beta2: tl.float64,
     eps: tl.float64,
     weight_decay: tl.float64,
-    step_size: tl.float64,  # lr / (1 - beta1**step)
-    correction: tl.float64,  # sqrt(1 - beta2**step)
+    step_size: tl.float64,
+    correction: tl.float64,
     DTYPE: tl.constexpr,
     COMPUTE: tl.constexpr,
     AMSGRAD: tl.constexpr,  # otherwise the table has no column for max_exp_avg_sq
@@ -215,18 +214,28 @@ def adam_kernel(
     tl.store(p_ptr, p.to(DTYPE), mask=mask)
 
 
+def bias_corrected(lr: float, beta1: float, beta2: float, step: int) -> tuple[float, float]:
+    """The step size, and what the root of the second moment is divided by.
+
+    Args:
+        step: the number of this step, 1 for the first.
+    """
+    return lr / (1 - beta1**step), (1 - beta2**step) ** 0.5
+
+
 def adam(
     table: Any,
     dtype: torch.dtype,
-    *,
     lr: float,
-    betas: tuple[float, float],
+    beta1: float,
+    beta2: float,
     eps: float,
     weight_decay: float,
+    step_size: float,
+    correction: float,
     amsgrad: bool,
     maximize: bool,
     decoupled: bool,
-    step: int,
 ) -> None:
     """One step of Adam (Kingma and Ba, 2015, algorithm 1) on every parameter of a table.
 
@@ -234,20 +243,21 @@ def adam(
         table: (blocks, 5 or 6) int64: parameter, gradient, exp_avg, exp_avg_sq, with amsgrad
             max_exp_avg_sq, length.
         dtype: of every tensor in the table.
+        step_size, correction: see :func:`bias_corrected`.
         decoupled: weight decay shrinks the parameter itself (AdamW: Loshchilov and Hutter, 2019)
             instead of being added to the gradient.
-        step: the number of this step, 1 for the first.
     """
     launch(
         adam_kernel,
         (table.shape[0],),
         table,
         lr,
-        *betas,
+        beta1,
+        beta2,
         eps,
         weight_decay,
-        lr / (1 - betas[0] ** step),
-        (1 - betas[1] ** step) ** 0.5,
+        step_size,
+        correction,
         **_types(dtype),
         AMSGRAD=amsgrad,
         DECOUPLED=decoupled,

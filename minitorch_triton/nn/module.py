@@ -401,10 +401,10 @@ class Module:
 
     def __getattr__(self, name: str) -> Any:
         # Only called for what is not in __dict__.
+        own = self.__dict__
         for members in ("_parameters", "_buffers", "_modules"):
-            found = self.__dict__.get(members)
-            if found is not None and name in found:
-                return found[name]
+            if members in own and name in own[members]:
+                return own[members][name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -33,13 +33,28 @@ MAX_PLANS = 4096
 """Plans an op keeps; a program with ever new shapes starts over rather than growing."""
 
 
-class Number(int):
+class Scalar:
     """A Python number on its way to a kernel: its value is no part of the plan.
+
+    Attributes:
+        kind: its type, which is.
+    """
+
+    kind: type
+
+
+class Float64(Scalar, float):
+    """A number for a kernel's float64 parameter."""
+
+    kind = float
+
+
+class Number(Scalar, int):
+    """A number for a kernel that takes any.
 
     It is the int64 that the kernel gets: an int or bool as it is, a float as the bits of a float64.
     """
 
-    kind: type
     is_float: bool
 
     def __new__(cls, value: float) -> Number:
@@ -124,7 +139,7 @@ class Plan:
         for number, arg in enumerate(args):
             if isinstance(arg, Tensor):
                 self._names[id(arg.storage)] = f"a{number}", arg.address
-            elif isinstance(arg, Number):
+            elif isinstance(arg, Scalar):
                 self._names[id(arg)] = f"a{number}", 0
         for number, storage in enumerate(storages):
             self._names[id(storage)] = f"s{number}", storage.address
@@ -153,7 +168,7 @@ class Plan:
     def _start(self, prepared: Any, grid: tuple, values: Sequence) -> str:
         """The launch. What follows the last address and number of the call is packed here."""
         fixed = len(values)
-        while fixed and not isinstance(values[fixed - 1], (Tensor, Number)):
+        while fixed and not isinstance(values[fixed - 1], (Tensor, Scalar)):
             fixed -= 1
         pack, pack_fixed = prepared.packers(fixed)
         slots = ", ".join(map(self._number, (*grid, *values[:fixed])))
@@ -168,7 +183,7 @@ class Plan:
             name, address = self._names[id(value.storage)]
             delta = value.address - address
             return f"{name}.address + {delta}" if delta else f"{name}.address"
-        found = self._names.get(id(value)) if isinstance(value, Number) else None
+        found = self._names.get(id(value)) if isinstance(value, Scalar) else None
         return self._constant(value) if found is None else found[0]
 
     def _output(self, result: Any, args: Sequence) -> str:
@@ -192,17 +207,19 @@ class Planned:
     Args:
         function: returns a tensor, or a sequence of tensors and None. Tensors may be None; every
             other argument must be hashable, and is part of what a plan depends on, except a
-            :class:`Number`.
+            :class:`Scalar`.
 
     Attributes:
         replays: whether calls are planned; otherwise the function runs every time.
+        returns_arguments: whether a result has been one of the arguments itself.
     """
 
-    __slots__ = ("function", "plans", "replays")
+    __slots__ = ("function", "plans", "replays", "returns_arguments")
 
     def __init__(self, function: Callable):
         self.function = function
         self.replays = not launching.INTERPRETED
+        self.returns_arguments = False
         self.plans: dict[tuple, Plan] = {}
 
     def call(self, args: Sequence) -> list:
@@ -213,7 +230,7 @@ class Planned:
         for arg in args:
             if isinstance(arg, Tensor):
                 parts.append(arg.layout)
-            elif isinstance(arg, Number):
+            elif isinstance(arg, Scalar):
                 parts.append(arg.kind)
             else:
                 parts.append(arg)
@@ -229,7 +246,11 @@ class Planned:
     def run(self, args: Sequence) -> list:
         """Call the function itself."""
         with set_grad_enabled(False):
-            return _as_list(self.function(*args))
+            results = _as_list(self.function(*args))
+        given = set(map(id, args))
+        if any(id(result) in given for result in results if result is not None):
+            self.returns_arguments = True
+        return results
 
     def _record(self, key: tuple, args: Sequence) -> list:
         # Each argument gets an identity of its own, so that f(x, x) is not taken for f(x, y).
@@ -252,8 +273,11 @@ class Planned:
             owner = None if result is None else owners.get(id(result.storage))
             if owner is not None:
                 arg = args[owner]
-                same = result.layout is arg.layout and result.offset == arg.offset
-                results[number] = arg if same else Tensor(arg.storage, result.layout, result.offset)
+                if result.layout is arg.layout and result.offset == arg.offset:
+                    results[number] = arg
+                    self.returns_arguments = True
+                else:
+                    results[number] = Tensor(arg.storage, result.layout, result.offset)
         return results
 
 
@@ -660,12 +684,14 @@ class Op:
                 edges.append(edge)
         needs = tuple(needed)
         linked = self.linked
-        if version is None:
-            for number in linked:
-                for arg in args:
-                    if results[number] is arg:
-                        results[number] = arg.detach()
-        node = self.node_type(edges, [results[number].layout for number in linked])
+        outputs = []
+        for number in linked:
+            result = results[number]
+            if version is None and self.plan_forward.returns_arguments:
+                if any(result is arg for arg in args):
+                    results[number] = result.detach()
+            outputs.append(result.layout)
+        node = self.node_type(edges, outputs)
         node.needs = needs
         node.places = places
         node.saved = saved = []

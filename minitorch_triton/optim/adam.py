@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from minitorch_triton.kernels import optimizers as kernels
+from minitorch_triton.ops.dispatch import Float64, Planned
 from minitorch_triton.optim.optimizer import Optimizer
 from minitorch_triton.optim.sgd import check_implementation, check_learning_rate
 from minitorch_triton.tensor import Tensor
@@ -81,21 +82,26 @@ class Adam(Optimizer):
             columns: tuple[str, ...] = ("exp_avg", "exp_avg_sq")
             if group["amsgrad"]:
                 columns += ("max_exp_avg_sq",)
-            beta1, beta2 = group["betas"]
+            lr, (beta1, beta2) = float(group["lr"]), map(float, group["betas"])
             reference = self._reference_step(group)
             for batch in self._batches(number, group, columns, partial(_steps_after, reference)):
                 step = reference + batch.key + 1
-                kernels.adam(
-                    batch.table,
-                    batch.dtype,
-                    lr=float(group["lr"]),
-                    betas=(float(beta1), float(beta2)),
-                    eps=float(group["eps"]),
-                    weight_decay=float(group["weight_decay"]),
-                    amsgrad=group["amsgrad"],
-                    maximize=group["maximize"],
-                    decoupled=group["decoupled_weight_decay"],
-                    step=step,
+                step_size, correction = kernels.bias_corrected(lr, beta1, beta2, step)
+                _update.call(
+                    (
+                        batch.table,
+                        batch.dtype,
+                        Float64(lr),
+                        Float64(beta1),
+                        Float64(beta2),
+                        Float64(group["eps"]),
+                        Float64(group["weight_decay"]),
+                        Float64(step_size),
+                        Float64(correction),
+                        group["amsgrad"],
+                        group["maximize"],
+                        group["decoupled_weight_decay"],
+                    )
                 )
                 for state in batch.states:
                     state["step"] = step
@@ -108,6 +114,9 @@ class Adam(Optimizer):
             if param.grad is not None:
                 return self.state[param].get("step", 0)
         return 0
+
+
+_update = Planned(kernels.adam)
 
 
 def _steps_after(reference: int, state: dict[str, Any]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from minitorch_triton.kernels import optimizers as kernels
+from minitorch_triton.ops.dispatch import Float64, Planned
 from minitorch_triton.optim.optimizer import Optimizer
 from minitorch_triton.tensor import Tensor
 
@@ -73,19 +74,24 @@ class SGD(Optimizer):
         for number, group in enumerate(self.param_groups):
             columns = ("momentum_buffer",) if group["momentum"] else ()
             for batch in self._batches(number, group, columns, _has_no_buffer):
-                kernels.sgd(
-                    batch.table,
-                    batch.dtype,
-                    lr=float(group["lr"]),
-                    momentum=float(group["momentum"]),
-                    dampening=float(group["dampening"]),
-                    weight_decay=float(group["weight_decay"]),
-                    nesterov=group["nesterov"],
-                    maximize=group["maximize"],
-                    first=batch.key,
+                _update.call(
+                    (
+                        batch.table,
+                        batch.dtype,
+                        Float64(group["lr"]),
+                        Float64(group["momentum"]),
+                        Float64(group["dampening"]),
+                        Float64(group["weight_decay"]),
+                        group["nesterov"],
+                        group["maximize"],
+                        batch.key,
+                    )
                 )
                 batch.finish()
         return loss
+
+
+_update = Planned(kernels.sgd)
 
 
 def _has_no_buffer(state: dict[str, Any]) -> bool:

@@ -133,13 +133,17 @@ def test_adam(dtype, cls, options):
     ours = randn(SHAPES, dtype, 0)
     reference = Reference(cls, ours, **options)
     state = [[torch.zeros_like(p) for p in ours] for _ in range(3 if "amsgrad" in options else 2)]
-    names = ("lr", "betas", "eps", "weight_decay", "amsgrad", "maximize")
+    names = ("lr", "eps", "weight_decay", "amsgrad", "maximize")
     scalars = {name: reference.optimizer.defaults[name] for name in names}
+    scalars |= zip(("beta1", "beta2"), reference.optimizer.defaults["betas"], strict=True)
     for step in range(STEPS):
         gradients = randn(SHAPES, dtype, step + 1)
         reference.step(gradients)
         rows = table(list(zip(ours, gradients, *state, strict=True)))
-        K.adam(rows, dtype, **scalars, decoupled=cls is torch.optim.AdamW, step=step + 1)
+        scalars["step_size"], scalars["correction"] = K.bias_corrected(
+            scalars["lr"], scalars["beta1"], scalars["beta2"], step + 1
+        )
+        K.adam(rows, dtype, **scalars, decoupled=cls is torch.optim.AdamW)
     reference.check(ours)
 
 
