@@ -26,6 +26,7 @@ class CrossEntropy(Op):
     """
 
     outputs = ("loss", "denominator", "stats")
+    unread = ("status",)
 
     def __init__(self, name: str, logits: bool):
         self.logits = logits

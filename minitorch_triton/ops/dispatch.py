@@ -413,6 +413,7 @@ class Op:
         non_differentiable: names of visible outputs without gradient.
         differentiable: for each argument whether the node has an edge for it; None: floating ones.
         wraps_numbers: whether a number in place of a tensor has an edge too, as in PyTorch.
+        unread: names of arguments whose values no derivative depends on: they may be written to.
     """
 
     outputs: tuple[str, ...] = ("y",)
@@ -421,6 +422,7 @@ class Op:
     composed: bool = False
     differentiable: Sequence[bool] | None = None
     wraps_numbers: bool = False
+    unread: tuple[str, ...] = ()
 
     def __init__(self, name: str):
         self.name = name.partition("Backward")[0]
@@ -687,9 +689,9 @@ class Op:
         outputs = []
         for number in linked:
             result = results[number]
-            if version is None and self.plan_forward.returns_arguments:
-                if any(result is arg for arg in args):
-                    results[number] = result.detach()
+            may_be_argument = version is None and self.plan_forward.returns_arguments
+            if may_be_argument and any(result is arg for arg in args):
+                results[number] = result.detach()
             outputs.append(result.layout)
         node = self.node_type(edges, outputs)
         node.needs = needs
@@ -719,7 +721,7 @@ class Op:
         if self.decompose is not None:
             node.args = list(args)
             for place, arg in enumerate(args):
-                if isinstance(arg, Tensor):
+                if isinstance(arg, Tensor) and self.inputs[place] not in self.unread:
                     node.args[place] = kept.get(place) or SavedTensor(arg)
         if version is not None:
             results[0].rebase_inplace(node)

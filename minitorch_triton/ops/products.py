@@ -144,6 +144,8 @@ class Addmm(Op):
 class Linear(Op):
     """``x @ w^T + bias`` in one launch; its gradients in one each."""
 
+    unread = ("bias",)
+
     def forward(self, x: Any, w: Any, bias: Any, precision: str) -> Any:
         y = dispatch.empty((*x.shape[:-1], w.shape[0]), x.dtype, x.device)
         _launch_linear(y, x, w, bias, precision)
@@ -167,6 +169,7 @@ class LinearActivation(Op):
     """
 
     outputs = ("y", "saved")
+    unread = ("bias",)
 
     def forward(self, x: Any, w: Any, bias: Any, activation: Any, precision: str) -> Any:
         y = dispatch.empty((*x.shape[:-1], w.shape[0]), x.dtype, x.device)

@@ -177,3 +177,22 @@ def test_powers_until_their_derivatives_vanish(exponent):
             (beyond,) = t.autograd.grad(y.sum(), x)
             assert beyond.tolist() == [0.0, 0.0, 0.0]
     assert found[: exponent + 1] == found[exponent + 1 :]
+
+
+def test_the_bias_of_a_linear_layer_may_change_before_a_recorded_backward():
+    """No derivative depends on it, so that PyTorch does not save it."""
+    generator = torch.Generator().manual_seed(0)
+    given = [torch.randn(*s, generator=generator).double() for s in ((5, 3), (3, 3), (3,), (5, 3))]
+    found = []
+    for t in (mt, torch):
+        x, w, bias, g = (t.tensor(z.tolist(), dtype=t.float64) for z in given)
+        for leaf in (x, w, bias):
+            leaf.requires_grad_()
+        y = t.nn.functional.linear(x, w, bias)
+        with t.no_grad():
+            bias.mul_(3.0)
+        firsts = t.autograd.grad(y, (x, w, bias), g, create_graph=True)
+        seconds = t.autograd.grad((firsts[0] * g).sum(), (x, w), materialize_grads=True)
+        found.append([z.detach() for z in (*firsts, *seconds)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours.torch(), theirs)
