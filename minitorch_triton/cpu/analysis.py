@@ -215,6 +215,12 @@ def uniform(value: Value) -> Value | None:
     return value if op is not None and op.name == "arith.constant" else None
 
 
+def constant(value: Value) -> int | None:
+    """The number that an integer is known to be, None if it is not."""
+    op = value.op
+    return int(op.attributes["value"]) if op is not None and op.name == "arith.constant" else None
+
+
 def memory_element(value: Value) -> Element:
     """Type in which a block is kept in memory: its own, but sums of products at least float32."""
     sums = value.op is not None and value.op.name == "tt.dot"

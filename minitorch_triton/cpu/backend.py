@@ -206,8 +206,14 @@ def make_so(text: str, metadata: dict, options: CPUOptions) -> bytes:
     flags = ["-ffp-contract=fast" if options.enable_fp_fusion else "-ffp-contract=off"]
     if text.count("\n") > LONG_LINES:
         flags += LONG_FLAGS
-    objects = [product_object(kind) for kind in metadata["products"]]
+    objects = [launch_object(), *map(product_object, metadata["products"])]
     return cache.seal(compiled(text, metadata["name"], tuple(flags), objects))
+
+
+@functools.lru_cache
+def launch_object() -> bytes:
+    """The object code of ``mt_launch.c``, which every kernel is linked with."""
+    return compiled((toolchain.INCLUDE_DIR / "mt_launch.c").read_text(), "mt_launch", ("-c",))
 
 
 @functools.lru_cache

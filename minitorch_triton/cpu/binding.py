@@ -8,12 +8,16 @@ for the usual call, faster; `prepare` does it once for many calls.
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import triton
 from triton import knobs
 from triton._C.libtriton import native_specialize_impl
 from triton.backends import backends
@@ -26,6 +30,7 @@ from . import cache, checking, storages
 from .backend import TARGET, CPUBackend
 from .ir import Location, UnsupportedOperation
 from .launch import Library, PreparedKernel, grid_error, packer
+from .toolchain import PACKAGE_DIR
 
 # The CPU's keys among a kernel's per-device caches, without and with checks; GPUs have numbers.
 DEVICE = "cpu"
@@ -71,6 +76,55 @@ def caches_of(kernel: JITFunction) -> Caches:
 
 
 # ---- Arguments -----------------------------------------------------------------------------------
+
+
+def bind(kernel: JITFunction, args: tuple, kwargs: dict[str, Any]) -> tuple[dict, list, dict]:
+    """Triton's binding of a call's arguments: those of each parameter by name, what decides the
+    variant, and the options.
+
+    Raises:
+        TypeError: they do not fit the parameters, or one is of a kind that no kernel takes.
+    """
+    *_, binder = caches_of(kernel)
+    try:
+        return binder(*args, **kwargs)
+    except (TypeError, LookupError, OverflowError) as error:
+        # The function that Triton writes for a kernel has the same name for all.
+        message = str(error).replace("dynamic_func()", f"{kernel.__name__}()")
+        raise TypeError(_wrong_argument(kernel, args, kwargs) or message) from error
+
+
+def _wrong_argument(kernel: JITFunction, args: tuple, kwargs: dict[str, Any]) -> str | None:
+    """What is wrong with the first argument that Triton has no type for; None if that is none."""
+    for param, value in zip(kernel.params, args, strict=False):
+        kwargs = {param.name: value, **kwargs}
+    for param in kernel.params:
+        if param.is_constexpr or param.name not in kwargs:
+            continue
+        value = kwargs[param.name]
+        try:
+            _type_of(param, value)
+        except (TypeError, LookupError, OverflowError):
+            return f"{kernel.__name__}() got {_what_is_wrong(value, param.name)}"
+    return None
+
+
+def _what_is_wrong(value: Any, name: str) -> str:
+    kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
+    if isinstance(value, int):
+        return f"{value} for {name}, which does not fit into 64 bits"
+    if hasattr(value, "data_ptr") and "complex" in str(value.dtype):
+        return (
+            f"a tensor of {value.dtype} for {name}: Triton has no complex numbers; "
+            "torch.view_as_real shows their parts as a dimension of two"
+        )
+    if hasattr(value, "data_ptr"):
+        return f"a tensor of {value.dtype} for {name}, which Triton has no type for"
+    if hasattr(value, "__array_interface__") and value.ndim > 0:
+        return f"a {kind} for {name}: pass torch.from_numpy of it, which shares its memory"
+    if hasattr(value, "item"):
+        return f"a {kind} for {name}: pass its item(), which is a number of Python's"
+    return f"a {kind} for {name}: kernels take tensors, numbers, and tuples of them"
 
 
 def tensors(args: Iterable[Any]) -> Iterator[Any]:
@@ -254,9 +308,19 @@ def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) 
         compiled = attempt()
     warnings.warn(
         f"Triton's cache is of no use, so every process compiles its kernels again: {reason}",
-        RuntimeWarning, stacklevel=2,
+        RuntimeWarning, stacklevel=_level_of_caller(),
     )  # fmt: skip
     return compiled
+
+
+def _level_of_caller() -> int:
+    """The `stacklevel` of a warning for the line of the user's that had a kernel launched: the
+    innermost outside of this package, Triton, and the functions that `dispatch` writes."""
+    own = f"{PACKAGE_DIR.parent}{os.sep}", f"{Path(triton.__file__).parent}{os.sep}", "<_mt_"
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(own):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _refuse_recursion(kernel: JITFunction, error: CompilationError) -> None:
@@ -345,8 +409,8 @@ def general_run(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmu
 
 def _run_variant(kernel: JITFunction, args: tuple, options: dict, grid: Any, warmup: bool) -> Any:
     caches = caches_of(kernel)
-    kernel_cache, _, _, backend, binder = caches
-    bound_args, specialization, extra = binder(*args, **options)
+    kernel_cache, _, _, backend, _ = caches
+    bound_args, specialization, extra = bind(kernel, args, options)
     # Without Triton's memory of keys, in which the constants 0.0 and -0.0 are the same.
     key = compute_cache_key({}, specialization, extra)
     compiled = kernel_cache.get(key)

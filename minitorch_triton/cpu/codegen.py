@@ -13,7 +13,6 @@ from . import emit  # noqa: F401  (fills the registry of operations)
 from .emit import check as checks
 from .emit import ctypes
 from .emit.branches import emit_function_body
-from .emit.control import STOP
 from .emit.emitter import Emitter
 from .instrument import Site, instrument
 from .ir import Function, Pointer, Value
@@ -22,11 +21,12 @@ from .rewrite import rewrite
 from .schedule import Aliasing, Plan
 
 _PRELUDE = """\
-#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "mt_launch.h"
 #include "mt_math.h"
+#define MT_INFINITY __builtin_inff()
+#define MT_NAN __builtin_nanf("")
 #define MT_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MT_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define MT_OPAQUE(x) __asm__("" : "+r"(x))
@@ -115,10 +115,8 @@ def _file(kernel: Function, functions: list[str], headers: set[str], sites: list
     where = f"/* {kernel.name}, {kernel.location} */\n" if kernel.location else ""
     include = "".join(f'#include "{header}"\n' for header in sorted(headers))
     tables = checks.tables(sites, kernel.arguments)
-    entry = "MT_CHECKED_ENTRY" if sites else "MT_ENTRY"
-    unbounded = "#define MT_UNBOUNDED\n" if STOP in body else ""
-    head = f"{where}{unbounded}{_PRELUDE}{include}{tables}"
-    return f"{head}\n{body}\n#define MT_PROGRAM_COST 0\n{entry}(body)\n"
+    entry = "MT_CHECKED_ENTRY(body)" if sites else "MT_ENTRY(body, 0)"
+    return f"{where}{_PRELUDE}{include}{tables}\n{body}\n{entry}\n"
 
 
 def _declaration(element, name: str) -> str:

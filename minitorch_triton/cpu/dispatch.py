@@ -17,7 +17,7 @@ from triton.compiler import CompiledKernel
 from triton.runtime.jit import JITFunction
 
 from . import storages
-from .binding import caches_of, general_run, overlap
+from .binding import bind, caches_of, general_run, overlap
 from .checking import CheckedLibrary
 from .launch import grid_error, packer
 
@@ -228,8 +228,7 @@ def run_on_cpu(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmup
         launchers = caches_of(kernel).launchers
         key = call_key(args, kwargs)
         if key not in launchers:
-            _, _, _, _, binder = caches_of(kernel)
-            bound_args, _, options = binder(*args, **kwargs)
+            bound_args, _, options = bind(kernel, args, kwargs)
             try:
                 launchers[key] = make_launch(kernel, bound_args, options)
             except TypeError:

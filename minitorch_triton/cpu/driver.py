@@ -302,6 +302,25 @@ def refuse_free_threading() -> None:
 # Triton's own functions, while ours are in their place.
 _triton: dict[str, Any] = {}
 
+# The module, which `triton.runtime` hides behind an object of the same name.
+_driver_module = sys.modules[type(triton_driver).__module__]
+_create_driver = _driver_module._create_driver
+
+
+def create_driver_while_disabled() -> DriverBase:
+    """Takes the place of `_create_driver` after `disable`: a kernel is launched.
+
+    Raises:
+        RuntimeError: there is no GPU.
+    """
+    try:
+        return _create_driver()
+    except RuntimeError as error:
+        raise RuntimeError(
+            "a kernel cannot run: native execution on the CPU is off, and Triton finds no GPU. "
+            "Call minitorch_triton.cpu.enable()"
+        ) from error
+
 
 def enable(check: bool | None = None) -> None:
     """Run `kernel[grid](...)` natively on CPU tensors from here on, in the whole process.
@@ -335,10 +354,11 @@ def enable(check: bool | None = None) -> None:
     Autotuner.do_bench = _BenchmarkOfDevice()
     triton_compiler.get_cache_key = routed_cache_key
     triton_compiler.filter_traceback = _FilterOfTracebacks(triton_compiler.filter_traceback)
+    _driver_module._create_driver = _create_driver
 
 
 def disable() -> None:
-    """Undo `enable`."""
+    """Undo `enable`; where there is no GPU, a launch says so."""
     if not is_enabled():
         return
     checking.turn(False)
@@ -351,6 +371,7 @@ def disable() -> None:
         triton_driver._active = None
     if isinstance(triton_driver._default, CPUDriver):
         triton_driver._default = None
+    _driver_module._create_driver = create_driver_while_disabled
     _triton.clear()
 
 

@@ -1,7 +1,7 @@
 """Loading a compiled kernel and calling it: threads, argument slots, prepared launches.
 
 A call goes through ctypes, which releases the GIL, and hands over one block of 8-byte slots:
-the grid, then the arguments. `include/mt_launch.h` is the other side.
+the grid, then the arguments. `include/mt_launch.c` is the other side.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def grid_error(grid: Any) -> TypeError | ValueError | None:
 
 
 class Runtime(ctypes.Structure):
-    """`mt_runtime` of mt_launch.h: what a loaded kernel needs from this process."""
+    """`mt_runtime` of mt_launch.c: what a loaded kernel needs from this process."""
 
     _fields_ = [
         ("parallel", ctypes.c_void_p),

@@ -60,14 +60,10 @@ def find_compiler() -> tuple[str, ...]:
     try:
         command = shlex.split(os.environ.get("CC", ""))
     except ValueError as error:
-        raise NoCompilerError(f"CC is set to {os.environ['CC']!r}: {error}") from None
+        raise NoCompilerError(_wrong_CC(str(error))) from None
     if command:
         if shutil.which(command[0]) is None:
-            raise NoCompilerError(
-                f"CC is set to {command[0]!r}, which is not an executable. Unset it, or set it to "
-                "a C compiler (`apt install gcc`). To debug kernels without one, set "
-                "TRITON_INTERPRET=1 before importing triton."
-            )
+            raise NoCompilerError(_wrong_CC(f"{command[0]!r} is not an executable"))
         return tuple(command)
     for name in ("gcc", "clang", "cc"):
         if path := shutil.which(name):
@@ -78,6 +74,14 @@ def find_compiler() -> tuple[str, ...]:
         "Triton kernels run on a CPU as compiled C, and no C compiler was found. Install one "
         "(`apt install gcc`, or `pip install ziglang`, which needs no root) or name one in CC. To "
         "debug kernels without a compiler, set TRITON_INTERPRET=1 before importing triton."
+    )
+
+
+def _wrong_CC(reason: str) -> str:
+    return (
+        f"CC is set to {os.environ.get('CC')!r}, which is no C compiler: {reason}. Unset it, or "
+        "set it to one (`apt install gcc`). To debug kernels without a compiler, set "
+        "TRITON_INTERPRET=1 before importing triton."
     )
 
 
@@ -106,17 +110,27 @@ def compiler_version() -> str:
     """What the compiler says about itself.
 
     Raises:
-        NoCompilerError: there is none.
-        CompileError: it cannot tell its version.
+        NoCompilerError: there is none, or what ought to be one does not answer.
     """
-    return _run([*find_compiler(), "--version"], time_limit=60.0).strip()
+    command = [*find_compiler(), "--version"]
+    try:
+        version = _run(command, time_limit=60.0).strip()
+    except (CompileError, OSError) as error:
+        reason = f"`{shlex.join(command)}` fails ({' '.join(str(error).split())})"
+    else:
+        if version:
+            return version
+        reason = f"`{shlex.join(command)}` prints nothing"
+    if os.environ.get("CC"):
+        raise NoCompilerError(_wrong_CC(reason))
+    raise NoCompilerError(f"the C compiler cannot be used: {reason}")
 
 
 @functools.lru_cache
 def sources_hash() -> str:
-    """Hash of this package's own Python files and C headers, in a fixed order."""
+    """Hash of this package's own Python files and C files, in a fixed order."""
     digest = hashlib.sha256()
-    for path in sorted([*PACKAGE_DIR.rglob("*.py"), *INCLUDE_DIR.rglob("*.h")]):
+    for path in sorted([*PACKAGE_DIR.rglob("*.py"), *INCLUDE_DIR.rglob("*.[ch]")]):
         digest.update(str(path.relative_to(PACKAGE_DIR)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -125,8 +139,8 @@ def sources_hash() -> str:
 def compiler_identity() -> str:
     """The compiler's command and what it says about itself.
 
-    Where there is no compiler, those of the one that filled the cache, so that a kernel that is in
-    the cache can be found.
+    Where there is no compiler, or `CC` is wrong, those of the one that filled the cache last, so
+    that what it compiled can be found.
 
     Raises:
         NoCompilerError: there is none, and there was none.
@@ -141,7 +155,8 @@ def compiler_identity() -> str:
 
 def remember_compiler() -> None:
     """Note in the cache which compiler fills it."""
-    if _identity_cache().get_file(_IDENTITY_FILE) is None:
+    known = _identity_cache().get_file(_IDENTITY_FILE)
+    if known is None or Path(known).read_text() != compiler_identity():
         _identity_cache().put(compiler_identity(), _IDENTITY_FILE, binary=False)
 
 
@@ -182,6 +197,7 @@ def compile_c(
         NoCompilerError: there is no C compiler.
         CompileError: it failed, or took longer than `TIME_LIMIT_S`.
     """
+    compiler_version()
     try:
         with tempfile.TemporaryDirectory(prefix="minitorch_triton_") as directory:
             stem = str(Path(directory, name[:100]))

@@ -16,7 +16,7 @@ import torch
 import triton
 import triton.language as tl
 
-from minitorch_triton.cpu import binding, cache, toolchain
+from minitorch_triton.cpu import backend, binding, cache, toolchain
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +68,8 @@ def directory(tmp_path, monkeypatch):
 
 @pytest.fixture
 def compilations(monkeypatch):
-    """How often the C compiler has been called."""
+    """How often the C compiler has been called for a kernel."""
+    backend.launch_object()
     calls = []
     compile_c = toolchain.compile_c
 
@@ -275,8 +276,9 @@ def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch, compilations):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "file" / "cache"))
     for _ in range(2):
-        with pytest.warns(RuntimeWarning, match="compiles its kernels again"):
+        with pytest.warns(RuntimeWarning, match="compiles its kernels again") as warned:
             run()
+        assert warned[0].filename == __file__
     assert len(compilations) == 2
     assert os.environ["TRITON_CACHE_DIR"] == str(tmp_path / "file" / "cache")
 
@@ -393,6 +395,32 @@ def test_a_warm_cache_needs_no_compiler(script, directory, tmp_path, monkeypatch
     process = start(script, tmp_path / "cold")
     _, messages = process.communicate(timeout=100)
     assert "NoCompilerError" in messages and "apt install gcc" in messages
+
+
+@pytest.mark.parametrize("CC", ["/bin/false", "nonsense", "gcc 'never closed"])
+def test_a_warm_cache_bears_a_wrong_CC(directory, monkeypatch, forget_compiler, CC):
+    run()
+    monkeypatch.setenv("CC", CC)
+    forget_compiler()
+    run()
+    with pytest.raises(toolchain.NoCompilerError, match=f"CC is set to.*{CC}"):
+        run(block=128)
+
+
+def test_without_a_compiler_what_the_last_one_compiled_is_found(
+    directory, compilations, tmp_path, monkeypatch, forget_compiler
+):
+    compiler = tmp_path / "cc"
+    for version in ("1.0", "2.0"):
+        compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo {version} || exec gcc "$@"\n')
+        compiler.chmod(0o700)
+        monkeypatch.setenv("CC", str(compiler))
+        forget_compiler()
+        run()
+    monkeypatch.setenv("CC", "/bin/false")
+    forget_compiler()
+    run()
+    assert len(compilations) == 2
 
 
 def test_eight_processes_some_of_which_are_killed(script, directory):

@@ -9,6 +9,7 @@ import threading
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import triton
@@ -360,6 +361,35 @@ def test_a_wrong_grid_is_refused(grid, error, message, check):
         with pytest.raises(error, match=message):
             count_kernel[grid](out)
     assert out.item() == 2
+
+
+# ---- Arguments that no kernel takes --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n": None}, r"scale_kernel\(\) missing 1 required positional argument: 'n'"),
+        ({"x_ptr": np.ones(8)}, "got a numpy.ndarray for x_ptr: pass torch.from_numpy"),
+        ({"x_ptr": [1.0]}, "got a list for x_ptr: kernels take tensors"),
+        ({"n": np.int32(8)}, "got a numpy.int32 for n: pass its item"),
+        ({"n": 2**64}, "got 18446744073709551616 for n, which does not fit"),
+        ({"x_ptr": torch.ones(8, dtype=torch.complex64)}, "complex64 for x_ptr.*view_as_real"),
+        ({"factor": 2j}, "got a complex for factor: kernels take"),
+    ],
+)
+def test_wrong_arguments_are_named(change, message):
+    arguments = {"x_ptr": torch.ones(8), "out_ptr": torch.ones(8), "n": 8, "factor": 2.0}
+    given = {n: v for n, v in {**arguments, **change}.items() if v is not None}
+    scale_kernel[(1,)](**arguments)
+    with pytest.raises(TypeError, match=message):
+        scale_kernel[(1,)](**given)
+    with pytest.raises(TypeError, match=message):
+        scale_kernel.warmup(grid=(1,), **given)
+    with pytest.raises(KeyError, match="blok was specified but unrecognised"):
+        scale_kernel[(1,)](**arguments, blok=8)
+    with pytest.raises(TypeError, match=r"scale_kernel\(\) takes from 4 to 5 .* but 6 were given"):
+        scale_kernel[(1,)](*arguments.values(), 32, 3)
 
 
 # ---- Warm-up, hooks, globals ---------------------------------------------------------------------
@@ -757,6 +787,10 @@ def test_enabling_twice_and_disabling():
         triton_cpu.disable()
         with pytest.raises(RuntimeError, match="enable"):
             triton_cpu.prepare(triton.jit(scale_kernel.fn), [torch.zeros(1)] * 2 + [1, 1.0], {})
+        if not torch.cuda.is_available():
+            for kernel in (scale_kernel, triton.autotune([triton.Config({})], [])(scale_kernel)):
+                with pytest.raises(RuntimeError, match=r"no GPU.*minitorch_triton.cpu.enable\(\)"):
+                    kernel[(1,)](torch.zeros(1), torch.zeros(1), 1, 1.0)
     finally:
         triton_cpu.enable()
     x, out = torch.ones(4), torch.zeros(4)

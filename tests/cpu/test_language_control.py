@@ -333,19 +333,41 @@ def wait_for(flag, first):
             pass
 
 
+def interrupted(launch):
+    """Start a launch, send Ctrl-C while it runs, and expect that to end it."""
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    # A process in the background ignores the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            launch()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("first", [0, 7])
 def test_ctrl_c_ends_a_program_that_waits_forever(first):
     flag = torch.zeros(1, dtype=torch.int32)
     wait_for[(8,)](torch.ones_like(flag), first)
-    interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
     rescue = threading.Timer(20, flag.fill_, (1,))  # lets the test fail, not hang
-    # A process in the background ignores the signal.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    interrupt.start(), rescue.start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            wait_for[(8,)](flag, first)
-    finally:
-        signal.signal(signal.SIGINT, before)
-        rescue.cancel()
+    rescue.start()
+    interrupted(lambda: wait_for[(8,)](flag, first))
+    rescue.cancel()
     assert flag.item() == 0
+
+
+@triton.jit
+def count_up(out, n, first, B: tl.constexpr):
+    i = tl.arange(0, B)
+    if tl.program_id(0) >= first:
+        for _ in range(n):
+            tl.store(out + i, tl.load(out + i) + 1)
+
+
+@pytest.mark.parametrize(("grid", "first"), [(1, 0), (8, 7)])
+def test_ctrl_c_ends_a_long_loop(grid, first):
+    out, n = torch.zeros(64, dtype=torch.int64), 2**31 - 1  # a minute
+    count_up[(grid,)](out, 2, first, 64)
+    interrupted(lambda: count_up[(grid,)](out, n, first, 64))
+    assert 2 < out[0] < n

@@ -13,16 +13,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from minitorch_triton.cpu import launch, toolchain
+from minitorch_triton.cpu import backend, launch, toolchain
 
 BODY = """
 #include <pthread.h>
 #include <sched.h>
+#include <time.h>
 #include "mt_launch.h"
+static double seconds(void) {{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}}
 static void body(mt_launch *L) {{ {body} }}
-#define MT_PROGRAM_COST {cost}
-MT_ENTRY(body)
+MT_ENTRY(body, {cost})
 """
+
+
+def compile_body(body, cost="0"):
+    text = BODY.format(body=body, cost=cost)
+    return toolchain.compile_c(text, objects=[backend.launch_object()])
 
 
 @pytest.fixture
@@ -31,7 +41,7 @@ def build(tmp_path):
 
     def make(body, types, cost="0"):
         path = tmp_path / f"kernel{len(list(tmp_path.iterdir()))}.so"
-        path.write_bytes(toolchain.compile_c(BODY.format(body=body, cost=cost)))
+        path.write_bytes(compile_body(body, cost))
         return launch.PreparedKernel(launch.Library(str(path), "kernel"), types, None)
 
     return make
@@ -183,8 +193,8 @@ def test_a_program_may_wait_for_earlier_ones(build, threads, count):
 # Each program notes which thread it ran on, and takes long enough for all threads to join in.
 WHO = """
 ((int64_t *)L->args[0])[L->pid[0]] = (int64_t)pthread_self();
-double until = mt_now_ns() + 1e5;
-while (mt_now_ns() < until) {}
+double until = seconds() + 1e-4;
+while (seconds() < until) {}
 """
 
 
@@ -204,6 +214,33 @@ def test_the_number_of_threads_follows_torch(build, threads):
     for count in (1, 2, 1):
         threads(count)
         assert threads_used(kernel) == count
+
+
+# The smallest normal number halved, by all threads; what each made of it, and who it was.
+DENORMAL = (
+    WHO
+    + """
+((float *)L->args[1])[L->pid[0]] = *(const float *)L->args[2] * 0.5f;
+"""
+)
+
+
+def test_all_threads_of_a_launch_flush_denormals_or_none(build, threads):
+    threads(2)
+    kernel = build(DENORMAL, ["*i64", "*fp32", "*fp32"], cost="1e5")
+    smallest = torch.tensor(2**-126)
+    who, out = torch.zeros(64, dtype=torch.int64), torch.zeros(64)
+    try:
+        for flushed in (True, False, True, False):
+            torch.set_flush_denormal(flushed)
+            for _ in range(20):
+                kernel.launch((64, 1, 1), (who.data_ptr(), out.data_ptr(), smallest.data_ptr()))
+                assert {bool(bits) for bits in out.view(torch.int32).tolist()} == {not flushed}
+                if len(who.unique()) == 2:
+                    break
+            assert len(who.unique()) == 2
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def test_a_python_thread_has_torchs_number_of_threads_too(build, threads):
@@ -230,7 +267,7 @@ def test_a_forked_child_runs_on_one_thread(build, threads):
 def test_a_child_forked_before_the_first_launch(tmp_path):
     # torch has started the pool of threads, which the child does not have.
     library = tmp_path / "kernel.so"
-    library.write_bytes(toolchain.compile_c(BODY.format(body=WHO, cost="1e5")))
+    library.write_bytes(compile_body(WHO, cost="1e5"))
     script = f"""
 import os, torch
 from minitorch_triton.cpu import launch
@@ -281,8 +318,8 @@ def test_launches_from_many_python_threads(build, threads):
 def test_the_gil_is_released(build):
     body = """
     volatile int64_t *flag = (int64_t *)L->args[0];
-    double until = mt_now_ns() + 5e9;
-    while (!*flag && mt_now_ns() < until) {}
+    double until = seconds() + 5;
+    while (!*flag && seconds() < until) {}
     ((int64_t *)L->args[0])[1] = *flag;
     """
     kernel = build(body, ["*i64"])

@@ -12,20 +12,12 @@ import pytest
 
 from minitorch_triton.cpu import backend, toolchain
 
-
-@pytest.fixture(autouse=True)
-def fresh():
-    """Each test looks for the compiler anew, and leaves nothing behind for the next."""
-    cached = [toolchain.find_compiler, toolchain.compiler_version, toolchain.fingerprint]
-    for function in cached:
-        function.cache_clear()
-    yield
-    for function in cached:
-        function.cache_clear()
+pytestmark = pytest.mark.usefixtures("forget_compiler")
 
 
-def script(path, text):
-    path.write_text(f"#!/bin/sh\n{text}\n")
+def script(path, text, version="echo a compiler 1.0"):
+    """A program that answers --version, and does what the text says with anything else."""
+    path.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then {version}; exit; fi\n{text}\n')
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return str(path)
 
@@ -45,16 +37,24 @@ def test_CC_comes_first_and_may_hold_arguments(monkeypatch):
     assert toolchain.find_compiler() == (sys.executable, "-m", "a compiler")
 
 
-def test_CC_that_does_not_exist_is_an_error(monkeypatch):
-    monkeypatch.setenv("CC", "no-such-compiler -O2")
-    with pytest.raises(toolchain.NoCompilerError, match="no-such-compiler"):
-        toolchain.find_compiler()
-
-
-def test_CC_that_cannot_be_read_is_an_error(monkeypatch):
-    monkeypatch.setenv("CC", "gcc 'never closed")
-    with pytest.raises(toolchain.NoCompilerError, match="never closed"):
-        toolchain.find_compiler()
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("gcc 'never closed", "No closing quotation"),
+        ("no-such-compiler -O2", "'no-such-compiler' is not an executable"),
+        ("/bin/false", "`/bin/false --version` fails"),
+        ("silent", "prints nothing"),
+    ],
+)
+def test_CC_that_is_no_compiler_is_an_error(monkeypatch, tmp_path, command, reason):
+    script(tmp_path / "silent", "", version="true")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("CC", command)
+    for function in (toolchain.compiler_version, lambda: toolchain.compile_c("int x;")):
+        with pytest.raises(toolchain.NoCompilerError) as caught:
+            function()
+        for text in ("CC is set to", command.split()[0], reason, "apt install gcc"):
+            assert text in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_compiler_that_cannot_be_started(monkeypatch, tmp_path):
     path.write_bytes(b"\x7fELF and nothing more")
     path.chmod(0o700)
     monkeypatch.setenv("CC", str(path))
-    with pytest.raises(toolchain.CompileError, match="Exec format error"):
+    with pytest.raises(toolchain.NoCompilerError, match="Exec format error"):
         toolchain.compile_c("int x;")
 
 
@@ -150,12 +150,10 @@ def test_a_stuck_compiler_is_ended_with_its_children(monkeypatch, tmp_path):
     pytest.fail("the compiler's child is still running")
 
 
-def test_the_fingerprint_changes_with_the_compiler(monkeypatch, tmp_path):
+def test_the_fingerprint_changes_with_the_compiler(monkeypatch, tmp_path, forget_compiler):
     before = toolchain.fingerprint()
-    monkeypatch.setenv("CC", script(tmp_path / "cc", "echo another compiler 1.0"))
-    toolchain.find_compiler.cache_clear()
-    toolchain.compiler_version.cache_clear()
-    toolchain.fingerprint.cache_clear()
+    monkeypatch.setenv("CC", script(tmp_path / "cc", ""))
+    forget_compiler()
     assert toolchain.fingerprint() != before
 
 
@@ -167,21 +165,23 @@ def test_the_fingerprint_changes_with_each_part(monkeypatch, part):
     assert toolchain.fingerprint() != before
 
 
-def test_headers_and_python_files_are_in_the_sources_hash(monkeypatch, tmp_path):
+def test_c_and_python_files_are_in_the_sources_hash(monkeypatch, tmp_path):
     include = tmp_path / "include"
     include.mkdir()
     (include / "a.h").write_text("int a;")
+    (include / "c.c").write_text("int c;")
     (tmp_path / "b.py").write_text("b = 1")
     monkeypatch.setattr(toolchain, "PACKAGE_DIR", tmp_path)
     monkeypatch.setattr(toolchain, "INCLUDE_DIR", include)
     toolchain.sources_hash.cache_clear()
     seen = {toolchain.sources_hash()}
-    for path, text in ((include / "a.h", "int a2;"), (tmp_path / "b.py", "b = 2")):
+    changes = {include / "a.h": "int a2;", include / "c.c": "int c2;", tmp_path / "b.py": "b = 2"}
+    for path, text in changes.items():
         path.write_text(text)
         toolchain.sources_hash.cache_clear()
         seen.add(toolchain.sources_hash())
     toolchain.sources_hash.cache_clear()
-    assert len(seen) == 3
+    assert len(seen) == 4
 
 
 @pytest.mark.parametrize(("lines", "level"), [(100, []), (5000, ["-O2"])])

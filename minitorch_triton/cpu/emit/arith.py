@@ -54,9 +54,9 @@ def float_value(text: str, element: Scalar) -> float:
 
 def float_literal(value: float, element: Scalar) -> str:
     if math.isnan(value):
-        return "NAN"
+        return "MT_NAN"
     if value in (float("inf"), float("-inf")):
-        return "INFINITY" if value > 0 else "-INFINITY"
+        return "MT_INFINITY" if value > 0 else "-MT_INFINITY"
     if element.bits == 64:
         return repr(value)
     return f"{struct.unpack('<f', struct.pack('<f', value))[0]!r}f"

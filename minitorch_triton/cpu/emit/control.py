@@ -16,8 +16,24 @@ if TYPE_CHECKING:
     from .emitter import Emitter
 
 
-# In each iteration of a loop that nothing bounds, so that Ctrl-C ends it.
+# In each iteration of a loop that may take long, so that Ctrl-C ends it.
 STOP = "if (mt_stopped(L)) return;"
+# So many iterations without loops inside take a moment, whatever they do; and those on blocks of
+# fewer elements are over in nanoseconds, and would take longer for asking.
+FEW_ITERATIONS = 1000
+FEW_ELEMENTS = 64
+
+
+def may_take_long(loop: Op) -> bool:
+    """Whether a ``for`` may go on for seconds: one that has loops inside, or works on blocks."""
+    inner = [op for op in loop.walk() if op is not loop]
+    if any(op.name in ("scf.for", "scf.while") for op in inner):
+        return True
+    low, high, step = (analysis.constant(value) for value in loop.operands[:3])
+    if low is not None and high is not None and step and high - low <= FEW_ITERATIONS * step:
+        return False
+    types = [value.type for op in inner for value in op.results]
+    return any(isinstance(type_, Tensor) and type_.size >= FEW_ELEMENTS for type_ in types)
 
 
 def declare(em: Emitter, value: Value, initial: str | None = None) -> str:
@@ -140,6 +156,8 @@ def for_(em: Emitter, op: Op) -> None:
     variables = [em.scalars[v] for v in arguments if v in em.scalars] + [n for n, _ in advances]
     with changing(em, variables):
         lines = run_body(em, block, assigned, finish)
+    if may_take_long(op):
+        lines.insert(0, STOP)
     type_ = "uint64_t" if "unsigned" in op.words else "int64_t"
     cast = f"(uint{induction.element.bits}_t)" if "unsigned" in op.words else ""
     em.block(

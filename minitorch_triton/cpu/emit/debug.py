@@ -35,6 +35,7 @@ def assert_(em: Emitter, op: Op, task: Task | None = None) -> None:
     source = f"{op.location}: " if op.location else ""
     em.push()
     text = quoted(f"{source}device assertion failed: {message}")
+    em.headers.add("stdio.h")
     em.line(f'fprintf(stderr, {where} {text} "\\n", {", ".join(arguments)});')
     em.line("mt_fail(L, MT_ASSERTION_FAILED);")
     em.line("return;")
@@ -44,6 +45,7 @@ def assert_(em: Emitter, op: Op, task: Task | None = None) -> None:
 @executes("tt.print")
 def print_(em: Emitter, op: Op, task: Task | None = None) -> None:
     """One line for each element of each operand, as on a GPU."""
+    em.headers.add("stdio.h")
     prefix = op.attributes.get("string", "")
     signs = op.attributes.get("isSigned") or [1] * len(op.operands)
     if not op.operands:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 _FLOAT_IDENTITIES = {
     "arith.addf": "0",
     "arith.mulf": "1",
-    "arith.maximumf": "-INFINITY",
-    "arith.minimumf": "INFINITY",
-    "arith.maxnumf": "NAN",
-    "arith.minnumf": "NAN",
+    "arith.maximumf": "-MT_INFINITY",
+    "arith.minimumf": "MT_INFINITY",
+    "arith.maxnumf": "MT_NAN",
+    "arith.minnumf": "MT_NAN",
 }
 _INTEGER_IDENTITIES = {
     "arith.addi": "0",

@@ -316,18 +316,15 @@ static inline void mt_check_end(mt_launch *L) {
         body(L);                                                                                   \
         if (!*L->status) mt_check_end(L);                                                          \
     }                                                                                              \
-    MT_ENTRY(mt_checked_body)                                                                      \
+    MT_ENTRY(mt_checked_body, 0)                                                                   \
     MT_EXPORT int mt_checked_call(const int64_t *packed, mt_checks *checks) {                      \
-        mt_job job = {.args = packed + 3, .launcher = &mt_thread_known,                            \
-                      .grid = {(int32_t)packed[0], (int32_t)packed[1], (int32_t)packed[2]}};       \
-        const int64_t total = mt_count_programs(job.grid);                                         \
-        if (total <= 0) return total < 0 ? MT_BAD_GRID : MT_OK;                                    \
-        checks->several = total > 1;                                                               \
+        const int32_t x = (int32_t)packed[0], y = (int32_t)packed[1], z = (int32_t)packed[2];      \
+        checks->several = x > 1 || y > 1 || z > 1;                                                 \
         mt_checks *outer = mt_check;                                                               \
         mt_check = checks;                                                                         \
-        mt_run_here(&job, mt_work_body, 0, total);                                                 \
+        const int status = mt_run_in_order(mt_programs_of_body, packed + 3, x, y, z);              \
         mt_check = outer;                                                                          \
-        return job.status;                                                                         \
+        return status;                                                                             \
     }
 
 #endif
