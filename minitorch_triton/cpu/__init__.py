@@ -3,7 +3,7 @@
     import minitorch_triton.cpu      # from here on, kernel[grid](...) on CPU tensors runs natively
 
 `disable` and `enable` turn that off and on. Needs a C compiler (gcc, clang, or `pip install
-ziglang`). `python -m minitorch_triton.cpu explain` shows how a kernel becomes machine code.
+ziglang`). `python -m minitorch_triton.cpu explain` shows how kernels become machine code.
 """
 
 from .binding import prepare

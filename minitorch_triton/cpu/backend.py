@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import Any
@@ -30,6 +30,16 @@ from .rewrite import SORT_FUNCTION
 TARGET = GPUTarget("cpu", "native", 1)
 
 FLOAT8 = ("fp8e4b15", "fp8e4b8", "fp8e4nv", "fp8e5", "fp8e5b16")
+
+
+# Who follows compilations, as `explain` does: called with the name of a stage and what it gave.
+followers: list[Callable[[str, Any], None]] = []
+
+
+def announce(stage: str, result: Any) -> None:
+    """Tell the followers of a stage: kernel, ttir, plan, c or so."""
+    for follower in followers:
+        follower(stage, result)
 
 
 class InternalError(RuntimeError):
@@ -187,10 +197,16 @@ def make_c(module: Any, metadata: dict, options: CPUOptions) -> str:
     """
     from .codegen import compile_to_c
 
+    ttir = str(module)
+    announce("ttir", ttir)
+    plans: list[Any] = []
     try:
-        source = compile_to_c(str(module), options.check, options.arguments_overlap)
+        source = compile_to_c(ttir, options.check, options.arguments_overlap, plans)
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
         raise InternalError(f"cannot translate kernel {metadata['name']}: {error!r}") from error
+    finally:
+        announce("plan", plans)
+    announce("c", source.text)
     metadata["products"] = source.products
     metadata["apart"] = source.apart
     return source.text
@@ -207,7 +223,9 @@ def make_so(text: str, metadata: dict, options: CPUOptions) -> bytes:
     if text.count("\n") > LONG_LINES:
         flags += LONG_FLAGS
     objects = [launch_object(), *map(product_object, metadata["products"])]
-    return cache.seal(compiled(text, metadata["name"], tuple(flags), objects))
+    code = compiled(text, metadata["name"], tuple(flags), objects)
+    announce("so", code)
+    return cache.seal(code)
 
 
 @functools.lru_cache

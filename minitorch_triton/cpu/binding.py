@@ -27,7 +27,7 @@ from triton.compiler.errors import CompilationError
 from triton.runtime.jit import JITFunction, compute_cache_key, create_function_from_signature
 
 from . import cache, checking, storages
-from .backend import TARGET, CPUBackend
+from .backend import TARGET, CPUBackend, announce
 from .ir import Location, UnsupportedOperation
 from .launch import Library, PreparedKernel, grid_error, packer
 from .toolchain import PACKAGE_DIR
@@ -277,6 +277,8 @@ def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) 
     A damaged cache entry is compiled again and replaced; where the cache cannot be written, or
     other users could write it, the variant is compiled in a temporary directory.
     """
+
+    announce("kernel", (kernel, signature, constexprs))
 
     def attempt() -> Any:
         try:

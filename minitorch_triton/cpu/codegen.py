@@ -38,7 +38,7 @@ _PRELUDE = """\
 
 @dataclass(frozen=True)
 class CSource:
-    """A complete C file for one kernel, and the loop plans of its blocks.
+    """A complete C file for one kernel.
 
     ``products`` are the kinds of matrix products whose object code (see ``mt_gemm.h``) it needs.
     ``apart`` are the pairs of arguments, by number, that must not overlap in part.
@@ -46,22 +46,26 @@ class CSource:
 
     text: str
     name: str
-    plans: tuple[Plan, ...] = ()
     products: tuple[str, ...] = ()
     apart: tuple[tuple[int, ...], ...] = ()
 
 
-def compile_to_c(ttir: str, check: bool = False, overlap: bool = False) -> CSource:
+def compile_to_c(
+    ttir: str, check: bool = False, overlap: bool = False, plans: list[Plan] | None = None
+) -> CSource:
     """Translates a module of Triton IR, printed with or without locations.
 
     With ``check`` the kernel looks at its accesses to memory; see `instrument`. With ``overlap``
-    its pointer arguments may overlap.
+    its pointer arguments may overlap. The loop plans of its blocks are added to ``plans`` as they
+    are made.
 
     Raises `ir.UnsupportedOperation`, which names the operation and the kernel's file and line.
     """
     kernel = rewrite(parse(ttir))
     sites = instrument(kernel) if check else []
     em = Emitter(kernel, Aliasing.ANY if overlap else Aliasing.NONE)
+    if plans is not None:
+        em.plans = plans
     lines = _body(em, kernel)
     functions, emitters = [], [em]
     if em.apart and not overlap:
@@ -77,7 +81,7 @@ def compile_to_c(ttir: str, check: bool = False, overlap: bool = False) -> CSour
     text = _file(kernel, functions, headers, sites)
     separate = set().union(*(em.apart.or_same for em in emitters))
     apart = sorted(tuple(sorted(map(kernel.arguments.index, pair))) for pair in separate)
-    return CSource(text, kernel.name, tuple(em.plans), products, tuple(apart))
+    return CSource(text, kernel.name, products, tuple(apart))
 
 
 def _same_tensors(em: Emitter, kernel: Function) -> str:

@@ -1,115 +1,171 @@
-"""Show how a kernel becomes machine code: every stage of the compiler, as text."""
+"""Show how kernels become machine code: run a script, and print every stage of what it compiles."""
 
 from __future__ import annotations
 
-import ast
-import importlib
 import inspect
+import linecache
+import os
 import platform
+import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import triton
-from triton.compiler import ASTSource
+from triton import knobs
+from triton.compiler.errors import CompilationError
 from triton.runtime.jit import JITFunction
 
-from . import toolchain
-from .backend import TARGET
-from .codegen import compile_to_c
+from . import backend, cache, toolchain
 from .driver import enable
-from .launch import SLOT_FORMATS
 from .schedule import Group, Plan, ScalarStep, Step
 
 STAGES = ("source", "ttir", "plan", "c", "so")
 
 
-def find_kernel(name: str) -> JITFunction:
-    """The kernel called `module:function` or `path/to/file.py:function`.
+def explain(
+    script: str, arguments: Sequence[str] = (), *, kernels: Sequence[str] = (),
+    stages: Sequence[str] = STAGES, write: Callable[[str], Any] = print,
+) -> bool:  # fmt: skip
+    """Run a Python file as a script, and write the stages of every kernel that it compiles for the
+    CPU, by launches, warm-ups or `prepare`: those that are in the cache as well, but what gives the
+    same Triton IR once.
 
-    Raises:
-        ValueError: there is no such kernel.
-    """
-    module_name, _, function_name = name.rpartition(":")
-    if not module_name:
-        raise ValueError(f"{name!r} should be module:kernel or file.py:kernel")
-    if module_name.endswith(".py"):
-        # Where a script's own imports look, too.
-        sys.path.insert(0, str(Path(module_name).resolve().parent))
-        if not Path(module_name).is_file():
-            raise ValueError(f"there is no file {module_name}")
-        module = importlib.import_module(Path(module_name).stem)
-    else:
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-                raise  # something that the module imports
-            raise ValueError(f"there is no module {module_name}") from error
-    kernel = getattr(module, function_name, None)
-    # Below the autotuner and the heuristics.
-    while kernel is not None and not isinstance(kernel, JITFunction):
-        kernel = getattr(kernel, "fn", None)
-    if kernel is None:
-        raise ValueError(f"{module_name} has no @triton.jit function {function_name!r}")
-    return kernel
-
-
-def is_type(text: str) -> bool:
-    """Whether the text names the type of a run-time argument, such as "i32" or "*fp32"."""
-    return text.removeprefix("*") in SLOT_FORMATS or text.startswith("*fp8")
-
-
-def parse_arguments(kernel: JITFunction, words: list[str]) -> tuple[dict, dict]:
-    """Read `name=type` and `name=constant` words.
+    Args:
+        script: path of the file.
+        arguments: its command line.
+        kernels: names of the kernels to show; all if there are none.
+        stages: which to show, of `STAGES`.
+        write: called with each piece of text.
 
     Returns:
-        Triton's signature, a type or "constexpr" for each parameter, and the constants by name.
+        Whether all went well. Where a kernel could not be compiled, the stages that it reached are
+        followed by the error, and the script has ended there.
 
     Raises:
-        ValueError: a parameter or a type is unknown, or a parameter lacks a value.
+        ValueError: there is no such file, or kernels are not compiled but interpreted.
     """
-    given = dict(word.partition("=")[::2] for word in words)
-    if unknown := given.keys() - set(kernel.arg_names):
-        raise ValueError(f"{kernel.__name__} has no parameter {', '.join(sorted(unknown))}")
-    signature: dict[str, str] = {}
-    constants: dict[str, Any] = {}
-    for param in kernel.params:
-        text = given.get(param.name)
-        if text is not None and is_type(text) and not param.is_constexpr:
-            signature[param.name] = text
-        elif text is not None:
-            constants[param.name] = constant = _constant(text)
-            if isinstance(constant, str) and not param.is_constexpr:
-                known = ", ".join(SLOT_FORMATS)
-                raise ValueError(
-                    f"{param.name}={text}: unknown type; write one of {known}, with a leading * "
-                    "for a pointer"
-                )
-        elif param.has_default:
-            constants[param.name] = param.default
-        elif param.annotation_type:
-            signature[param.name] = param.annotation_type
-        else:
-            example = "64" if param.is_constexpr else "i32, or *fp32 for a pointer"
-            raise ValueError(f"say what {param.name} is: {param.name}={example}")
-        signature.setdefault(param.name, "constexpr")
-    return signature, constants
-
-
-def _constant(text: str) -> Any:
-    """A Python literal, a name of triton.language, a kernel, or else the text itself."""
+    if not Path(script).is_file():
+        raise ValueError(f"there is no file {script}")
+    if knobs.runtime.interpret:
+        raise ValueError("with TRITON_INTERPRET=1 kernels are interpreted; unset it")
+    enable()
+    report = Report(kernels, stages, write)
+    argv, path = sys.argv, list(sys.path)
+    sys.argv = [script, *arguments]
+    sys.path.insert(0, str(Path(script).resolve().parent))
+    backend.followers.append(report)
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        pass
-    if text.startswith("tl."):
-        return getattr(triton.language, text.removeprefix("tl."))
-    return find_kernel(text) if ":" in text else text
+        with cache.recompiling():
+            runpy.run_path(script, run_name="__main__")
+    except Exception as error:
+        if not report.compiling:
+            raise
+        report.fail(error)
+        return False
+    finally:
+        backend.followers.remove(report)
+        sys.argv, sys.path[:] = argv, path
+    return True
+
+
+class Report:
+    """Follows compilations, and writes their stages as they are reached."""
+
+    def __init__(
+        self, kernels: Sequence[str], stages: Sequence[str], write: Callable[[str], Any]
+    ) -> None:
+        self.kernels, self.stages, self.write = kernels, stages, write
+        self.compiling: tuple[JITFunction, dict, dict] | None = None
+        self.begun = self.silent = False
+        self.seen: set[tuple[str, str]] = set()
+
+    def __call__(self, stage: str, result: Any) -> None:
+        if stage == "kernel":
+            self.compiling, self.begun, self.silent = result, False, False
+        elif self.compiling is None:
+            return  # not by a launch but by triton.compile
+        elif stage == "ttir":
+            name = self.compiling[0].__name__
+            self.silent = (name, result) in self.seen or name not in (self.kernels or [name])
+            self.seen.add((name, result))
+            self.begin()
+            self.section("ttir", "Triton IR, simplified", result, without_locations)
+        elif stage == "plan":
+            plans = "\n\n".join(map(describe_plan, result))
+            self.section("plan", "Loop plan, one for each block of the IR", plans)
+        elif stage == "c":
+            self.section("c", "C", result)
+        elif stage == "so":
+            compiler = toolchain.compiler_version().splitlines()[0]
+            title = f"Machine code ({len(result)} bytes, {compiler})"
+            self.section("so", title, result, disassemble)
+            self.compiling = None
+
+    def begin(self) -> None:
+        """Write which kernel it is, and its source."""
+        assert self.compiling is not None
+        self.begun = True
+        if not self.silent:
+            self.write(f"######## {call_text(*self.compiling)}\n")
+        self.section("source", "Python", self.compiling[0].fn, inspect.getsource)
+
+    def section(
+        self, stage: str, title: str, content: Any, text: Callable[[Any], str] = str
+    ) -> None:
+        """Write one stage, if it is wanted."""
+        if stage in self.stages and not self.silent and content:
+            self.write(f"==== {title}\n{text(content).strip()}\n")
+
+    def fail(self, error: BaseException) -> None:
+        """Write why the kernel in hand was not compiled to the end."""
+        if not self.begun:
+            self.begin()
+        self.write(f"==== Error\n{error_text(error)}")
+
+
+# The parentheses of a source location are up to three deep.
+_LOCATION = re.compile(r" loc\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)")
+
+
+def without_locations(ttir: str) -> str:
+    """Triton IR without source locations, which the loop plan shows."""
+    lines = [line for line in ttir.splitlines() if not line.startswith("#loc")]
+    return _LOCATION.sub("", "\n".join(lines))
+
+
+def error_text(error: BaseException) -> str:
+    """An error and what caused it, with the line of the kernel where that is known."""
+    lines = [f"{type(error).__name__}: {error}"]
+    location = getattr(error, "location", None)
+    if location is not None:
+        lines.append(f"    {linecache.getline(location.file, location.line).strip()}")
+    # Triton's errors name the call of a function; what is wrong in the function is their cause.
+    if isinstance(error.__cause__, CompilationError):
+        lines.append(error_text(error.__cause__))
+    return "\n".join(lines)
+
+
+def call_text(kernel: JITFunction, signature: dict[str, Any], constants: dict) -> str:
+    """A variant of a kernel as a call: `add(x: *fp32, n: i32, BLOCK=64)`."""
+
+    def parameter(number: int, name: str, ty: Any) -> str:
+        if ty != "constexpr":
+            return f"{name}: {ty}"
+        value = constants.get((number,))
+        return f"{name}={getattr(value, '__name__', None) or repr(value)}"
+
+    texts = [parameter(n, name, ty) for n, (name, ty) in enumerate(signature.items())]
+    return f"{kernel.__name__}({', '.join(texts)})"
+
+
+# Where Triton is installed; its files are named from there on.
+_TRITON = Path(triton.__file__).parents[1]
 
 
 def _describe_step(step: Step) -> Iterator[str]:
@@ -129,7 +185,7 @@ def _describe_step(step: Step) -> Iterator[str]:
 
 
 def _place(op: Any) -> str:
-    return f"({op.location})" if op.location else ""
+    return f"({op.location})".replace(f"({_TRITON}{os.sep}", "(") if op.location else ""
 
 
 def describe_plan(plan: Plan) -> str:
@@ -141,8 +197,12 @@ def describe_plan(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+# The functions that a kernel's C file defines; others are the same in every kernel.
+_OWN_FUNCTION = re.compile(r"\w+ <(body(_of_same_tensors)?|mt_programs_of_body|mt_checked_body)\b")
+
+
 def disassemble(code: bytes) -> str:
-    """The machine code of a shared object as text, if `objdump` is installed."""
+    """The machine code of a kernel's shared object as text, if `objdump` is installed."""
     if shutil.which("objdump") is None:
         return "(install binutils to see the machine code)"
     with tempfile.NamedTemporaryFile(suffix=".so") as file:
@@ -151,41 +211,4 @@ def disassemble(code: bytes) -> str:
         syntax = ["-M", "intel"] if platform.machine() == "x86_64" else []
         command = ["objdump", "-d", "-j", ".text", "--no-show-raw-insn", *syntax, file.name]
         listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return listing.partition("\n\n")[2].strip()
-
-
-def explain(name: str, words: list[str], stages: tuple[str, ...] = STAGES) -> Iterator[str]:
-    """Yield the stages of a kernel, each as a title line and its text.
-
-    Args:
-        name: `module:kernel` or `file.py:kernel`.
-        words: `parameter=type` for run-time arguments, `parameter=value` for constants.
-        stages: which to show, of `STAGES`.
-
-    Raises:
-        ValueError: the kernel or a parameter is not there.
-    """
-    enable()
-    kernel = find_kernel(name)
-    signature, constants = parse_arguments(kernel, words)
-    source = ASTSource(kernel, signature, {(kernel.arg_names.index(n),): v
-                                           for n, v in constants.items()})  # fmt: skip
-    compiled = triton.compile(source, target=TARGET)
-    if "source" in stages:
-        yield f"==== Python ({kernel.__module__}.{kernel.__name__})"
-        yield inspect.getsource(kernel.fn)
-    if "ttir" in stages:
-        yield "==== Triton IR, simplified"
-        yield compiled.asm["ttir"]
-    if "plan" in stages:
-        yield "==== Loop plan, one for each block of the IR"
-        plans = compile_to_c(compiled.asm["ttir"], compiled.metadata.check).plans
-        yield "\n\n".join(map(describe_plan, plans))
-    if "c" in stages:
-        yield "==== C"
-        yield compiled.asm["c"]
-    if "so" in stages:
-        code = compiled.asm["so"]
-        compiler = toolchain.compiler_version().splitlines()[0]
-        yield f"==== Machine code ({len(code)} bytes, {compiler})"
-        yield disassemble(code)
+    return "\n\n".join(part for part in listing.split("\n\n") if _OWN_FUNCTION.match(part.strip()))

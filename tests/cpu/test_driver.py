@@ -1,7 +1,6 @@
 """Everything that Triton's launch interface offers, on CPU tensors."""
 
 import os
-import re
 import subprocess
 import sys
 import textwrap
@@ -21,7 +20,6 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 import minitorch_triton.cpu as triton_cpu
 from minitorch_triton.cpu import binding, driver, launch
-from minitorch_triton.cpu.explain import find_kernel, parse_arguments
 
 ROOT = Path(__file__).parents[2]
 
@@ -842,33 +840,3 @@ def test_importing_asks_no_gpu_and_loads_no_compiler():
 def test_slot_formats_are_eight_bytes():
     for ty in (*launch.SLOT_FORMATS, "*fp32"):
         assert len(launch.packer([ty])(1, 1, 1, 1)) == 32
-
-
-def test_explain_prints_every_stage():
-    output = subprocess.run(
-        [sys.executable, "-m", "minitorch_triton.cpu", "explain", f"{__file__}:scale_kernel",
-         "x_ptr=*fp32", "out_ptr=*fp32", "n=i32", "factor=fp32"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
-        check=True,
-    ).stdout  # fmt: skip
-    titles = re.findall(r"^==== (\w+)", output, re.MULTILINE)
-    assert titles == ["Python", "Triton", "Loop", "C", "Machine"]
-    for text in ("def scale_kernel", "tt.load", "tt.store", "MT_ENTRY"):
-        assert text in output
-
-
-@pytest.mark.parametrize(
-    ("kernel", "words", "message"),
-    [
-        (f"{__file__}:scale_kernel", ["x_ptr=*float32"], r"x_ptr=\*float32: unknown type.*fp32"),
-        (f"{__file__}:scale_kernel", ["x_ptr=float32"], "x_ptr=float32: unknown type.*fp32"),
-        (f"{__file__}:scale_kernel", ["y=i32"], "no parameter y"),
-        (f"{__file__}:no_kernel", [], "no @triton.jit function 'no_kernel'"),
-        ("no_file.py:kernel", [], "no file no_file.py"),
-        ("minitorch_triton.no_module:kernel", [], "no module minitorch_triton.no_module"),
-        ("no_kernel_at_all", [], "module:kernel or file.py:kernel"),
-    ],
-)
-def test_explain_says_what_is_wrong(kernel, words, message):
-    with pytest.raises(ValueError, match=message):
-        parse_arguments(find_kernel(kernel), words)
