@@ -5,7 +5,8 @@
 - `tl.sort` and `tl.topk` become the operation ``mt.sort``; Triton's are sorting networks, which
   suit a GPU and are so much code that compiling it takes long.
 - A product of blocks in 8-bit or scaled formats becomes a product of float32 blocks.
-- `tl.map_elementwise` becomes its function's operations on whole blocks, branches selections.
+- `tl.map_elementwise` becomes its function's operations on whole blocks, branches selections; so
+  do the branches of the combine function of a reduction or scan.
 - ``x ^ xor_sum(x)`` over an axis of two elements, with which `tl.flip` exchanges the two,
   becomes the view ``mt.swap``.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .ir import Block, Function, Op, Scalar, Tensor, Type, UnsupportedOperation, Value
+from .ir import Block, Element, Function, Op, Scalar, Tensor, Type, UnsupportedOperation, Value
 
 F32 = Scalar("f32")
 
@@ -34,6 +35,10 @@ def rewrite(functions: list[Function]) -> Function:
     (kernel,) = kernels
     for block in kernel.blocks:
         _inline_calls(block, by_name, (kernel.name,))
+        if block.terminator.name == "tt.return":  # nobody gets what a kernel returns
+            for operand in block.terminator.operands:
+                operand.uses.remove(block.terminator)
+            block.terminator.operands = []
     for block in _blocks(kernel.blocks):
         for op in list(block.ops):
             if op.name == "tt.dot" and op.operands[0].element.name.startswith("f8"):
@@ -42,6 +47,10 @@ def rewrite(functions: list[Function]) -> Function:
                 _Replacement(block, op).scaled_product()
             elif op.name == "tt.map_elementwise":
                 _Mapping(block, op).run()
+            elif op.name in ("tt.reduce", "tt.scan"):
+                for inner in list(op.body.ops):
+                    if inner.regions:
+                        _Selections(op.body, inner).run()
             elif op.name == "arith.xori":
                 _exchange(block, op)
     return kernel
@@ -226,28 +235,100 @@ class _Replacement:
 
 # ---- Functions of elements -----------------------------------------------------------------------
 
-_MAPPED = ("arith.", "math.", "tt.extern_elementwise", "tt.bitcast", "tt.fp_to_fp", "tt.mulhiui")
+_MAPPED = (
+    "arith.", "math.", "tt.extern_elementwise", "tt.bitcast", "tt.fp_to_fp", "tt.mulhiui",
+    "tt.clampf", "tt.precise_",
+)  # fmt: skip
 
 
-class _Mapping(_Replacement):
+class _Selections(_Replacement):
+    """A function of single numbers without its branches: both ways are computed, and of the
+    results one is selected."""
+
+    shape: tuple[int, ...] = ()  # of the blocks that stand for its numbers
+
+    def __init__(self, block: Block, op: Op):
+        super().__init__(block, op)
+        self.values: dict[Value, Value] = {}
+
+    def run(self) -> None:
+        """Replaces the operation, an ``if`` or the call of a function that has some."""
+        for result, value in zip(self.op.results, self.branching(self.op), strict=True):
+            _replace_uses(result, value)
+        self.remove()
+
+    def remove(self) -> None:
+        for operand in self.op.operands:
+            operand.uses.remove(self.op)
+        self.block.ops.remove(self.op)
+
+    def type_of(self, element: Element) -> Type:
+        return Tensor(self.shape, element) if self.shape else element
+
+    def at(self, value: Value) -> Value:
+        """What stands for a number of the function."""
+        if value not in self.values:
+            splat = self.shape and self.new("tt.splat", [value], self.type_of(value.element))
+            self.values[value] = splat or value
+        return self.values[value]
+
+    def evaluate(self, blocks: list[Block], block: Block) -> list[Value]:
+        """What the function of these blocks returns, from one of them on."""
+        for op in block.ops[:-1]:
+            if op.name in ("scf.if", "tt.call"):
+                self.values.update(zip(op.results, self.branching(op), strict=True))
+            elif op.regions or not op.name.startswith(_MAPPED):
+                where = self.op.name if self.op.name.startswith("tt.map") else "a combine function"
+                raise UnsupportedOperation(f"{op.name} in {where}", op.location)
+            else:
+                self.evaluate_op(op)
+        end = block.terminator
+        if "successors" not in end.attributes:
+            return [self.at(value) for value in end.operands]
+        ways = []
+        for label, passed in end.attributes["successors"]:
+            (target,) = (block for block in blocks if block.label == label)
+            given = [self.at(value) for value in passed]
+            self.values.update(zip(target.arguments, given, strict=True))
+            ways.append(self.evaluate(blocks, target))
+        return ways[0] if len(ways) == 1 else self.selected(end.operands[0], *ways)
+
+    def branching(self, op: Op) -> list[Value]:
+        """The results of an ``if`` or a call."""
+        ways = [self.evaluate(region, region[0]) for region in op.regions if region]
+        return ways[0] if len(ways) == 1 else self.selected(op.operands[0], *ways)
+
+    def selected(self, condition: Value, ways: list[Value], others: list[Value]) -> list[Value]:
+        condition = self.at(condition)
+        return [
+            yes if yes is no else self.new("arith.select", [condition, yes, no], yes.type)
+            for yes, no in zip(ways, others, strict=True)
+        ]
+
+    def evaluate_op(self, op: Op) -> None:
+        operands = [self.at(operand) for operand in op.operands]
+        types = [self.type_of(result.element) for result in op.results]
+        first = self.new(op.name, operands, types[0], **op.attributes)
+        first.op.words = op.words
+        first.op.results += [Value(first.name, type_, first.op) for type_ in types[1:]]
+        self.values.update(zip(op.results, first.op.results, strict=True))
+
+
+class _Mapping(_Selections):
     """`tl.map_elementwise`: a function of single numbers, applied to blocks; with ``pack``, to so
     many neighbours at a time."""
 
     def run(self) -> None:
         op, pack = self.op, self.op.attributes["pack"]
         blocks = op.regions[0]
-        self.by_label = {block.label: block for block in blocks}
-        self.values: dict[Value, Value] = {}
         parts = [part for operand in op.operands for part in self.split(operand, pack)]
         self.shape = parts[0].shape
         self.values.update(zip(blocks[0].arguments, parts, strict=True))
-        returned = self.evaluate(blocks[0])
+        returned = self.evaluate(blocks, blocks[0])
         for number, result in enumerate(op.results):
             joined = self.join(returned[number * pack : (number + 1) * pack], result.type)
             _replace_uses(result, joined)
-        for operand in op.operands:
-            operand.uses.remove(op)
-        self.block.ops.remove(op)
+        self.remove()
 
     def split(self, value: Value, count: int) -> list[Value]:
         """Every ``count``-th element of a block, for each of the starts."""
@@ -271,44 +352,6 @@ class _Mapping(_Replacement):
         even, odd = (self.join(parts[start::2], half) for start in range(2))
         pairs = self.new("tt.join", [even, odd], Tensor((*half.shape, 2), type_.element))
         return self.new("tt.reshape", [pairs], type_)
-
-    def at(self, value: Value) -> Value:
-        """The block that holds a number of the function for each element."""
-        if value not in self.values:
-            block = Tensor(self.shape, value.element)
-            self.values[value] = self.new("tt.splat", [value], block)
-        return self.values[value]
-
-    def evaluate(self, block: Block) -> list[Value]:
-        """What the function returns, from one of its blocks on."""
-        for op in block.ops[:-1]:
-            if op.regions or not op.name.startswith(_MAPPED):
-                raise UnsupportedOperation(f"{op.name} in tl.map_elementwise", op.location)
-            self.evaluate_op(op)
-        end = block.terminator
-        if end.name == "tt.map_elementwise.return":
-            return [self.at(value) for value in end.operands]
-        ways = []
-        for label, passed in end.attributes["successors"]:
-            target = self.by_label[label]
-            given = [self.at(value) for value in passed]
-            self.values.update(zip(target.arguments, given, strict=True))
-            ways.append(self.evaluate(target))
-        if len(ways) == 1:
-            return ways[0]
-        condition = self.at(end.operands[0])
-        return [
-            yes if yes is no else self.new("arith.select", [condition, yes, no], yes.type)
-            for yes, no in zip(*ways, strict=True)
-        ]
-
-    def evaluate_op(self, op: Op) -> None:
-        operands = [self.at(operand) for operand in op.operands]
-        types = [Tensor(self.shape, result.element) for result in op.results]
-        first = self.new(op.name, operands, types[0], **op.attributes)
-        first.op.words = op.words
-        first.op.results += [Value(first.name, type_, first.op) for type_ in types[1:]]
-        self.values.update(zip(op.results, first.op.results, strict=True))
 
 
 # ---- Exchanges -----------------------------------------------------------------------------------

@@ -181,6 +181,45 @@ def test_scan_of_two_operands_that_does_not_commute(reverse):
 
 
 @triton.jit
+def larger_magnitude(a, b):
+    if tl.abs(a) >= tl.abs(b):
+        return a
+    else:
+        return b
+
+
+@triton.jit
+def growth(a, b):
+    f = b * 1.5
+    r = a
+    if f > a:
+        r = f + 1
+        if b > 1:
+            r = f * 2
+    return r
+
+
+@triton.jit
+def combine_with_branches(x, out, n, B: tl.constexpr):
+    i = tl.arange(0, B)
+    v = tl.load(x + i, mask=i < n, other=0.0)
+    grown = tl.associative_scan(v, 0, growth)
+    tl.store(out + i, grown, mask=i < n)
+    tl.store(out + n, tl.reduce(v, 0, larger_magnitude))
+    # That a number is written 0.0f has nothing to do with the variable f above.
+    tl.store(out + n + 1, tl.sum(tl.where(i == 2, grown, 0.0)))
+    return v
+
+
+def test_combine_functions_with_branches():
+    x = torch.tensor([0.1, 0.7, -3.0, 0.5, 2.0, 1.5, 9.0])
+    out = torch.zeros(9)
+    combine_with_branches[(1,)](x, out, 7, 8)
+    expected = torch.tensor([0.1, 2.05, 2.05, 2.05, 6.0, 6.0, 27.0, 9.0, 2.05])
+    torch.testing.assert_close(out, expected)
+
+
+@triton.jit
 def transpose_and_reshape(x, out, M: tl.constexpr, N: tl.constexpr):
     v = tl.exp(load_matrix(x, M, N))
     t = tl.trans(v)

@@ -25,7 +25,7 @@ from .registry import ELEMENTS, STATEMENTS
 if TYPE_CHECKING:
     from .branches import Body
 
-_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+_IDENTIFIER = re.compile(r"\b[A-Za-z_]\w*")  # not the f of 1.0f
 _LARGEST_INDEX_FACTOR = 1 << 20
 
 
