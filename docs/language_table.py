@@ -121,7 +121,7 @@ def page():
         "",
         "Every public name of `triton.language` (Triton 3.9), its state in native execution, and a",
         "test of `tests/cpu` that runs a kernel with it. `docs/language_table.py` makes this page",
-        "from the tests. Functions of `tl.extra.libdevice` all run.",
+        "from the tests. Functions of `tl.extra.libdevice` all run, also ROCm's.",
         "",
         "| name | state | test, or why |",
         "|---|---|---|",

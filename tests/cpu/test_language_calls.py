@@ -7,6 +7,7 @@ import torch
 import triton
 import triton.language as tl
 from triton.language.extra import libdevice
+from triton.language.extra.hip import libdevice as rocm
 
 from minitorch_triton.cpu.ir import UnsupportedOperation
 
@@ -177,12 +178,12 @@ def test_inline_assembly_is_refused_with_its_line(kernel):
 
 
 @tl.core.extern
-def ocml_exp(x, _semantic=None):
+def xpu_exp(x, _semantic=None):
     return tl.core.extern_elementwise(
         "",
         "",
         [x],
-        {(tl.core.dtype("fp32"),): ("__ocml_exp_f32", tl.core.dtype("fp32"))},
+        {(tl.core.dtype("fp32"),): ("__xpu_exp_f32", tl.core.dtype("fp32"))},
         is_pure=True,
         _semantic=_semantic,
     )
@@ -190,11 +191,11 @@ def ocml_exp(x, _semantic=None):
 
 @triton.jit
 def foreign_kernel(x):
-    tl.store(x, ocml_exp(tl.load(x)))
+    tl.store(x, xpu_exp(tl.load(x)))
 
 
 def test_an_unknown_external_function_is_refused_with_its_line():
-    where = rf"calls\.py:{line_of(foreign_kernel, 'ocml_exp')}: .*__ocml_exp_f32"
+    where = rf"calls\.py:{line_of(foreign_kernel, 'xpu_exp')}: .*__xpu_exp_f32"
     with pytest.raises(UnsupportedOperation, match=where):
         foreign_kernel[(1,)](torch.ones(1))
 
@@ -298,3 +299,32 @@ def test_integer_functions_of_libdevice():
             wrapped(low_24(a) * low_24(b)),
         ]
         assert out[:, k].tolist() == expected
+
+
+@triton.jit
+def functions_of_rocm(x, k, out, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    a, b = tl.load(x + i), tl.load(k + i)
+    tl.store(out + i, rocm.pow(a, b))
+    tl.store(out + n + i, rocm.pow(tl.abs(a), a))
+    tl.store(out + 2 * n + i, rocm.llrint(a).to(tl.float64))
+    tl.store(out + 3 * n + i, rocm.cyl_bessel_i0(a))
+    tl.store(out + 4 * n + i, rocm.isnan(a).to(tl.float64))
+    tl.store(out + 5 * n + i, rocm.abs(b))
+    tl.store(out + 6 * n + i, rocm.fast_dividef(a, 3.0))
+    tl.store(out + 7 * n + i, rocm.erf(a.to(tl.float64)))
+
+
+def test_functions_of_the_libdevice_of_rocm():
+    n = 32
+    x, k = torch.randn(n) * 3, torch.randint(-4, 5, (n,), dtype=torch.int32)
+    out = torch.zeros(8, n, dtype=torch.float64)
+    functions_of_rocm[(1,)](x, k, out, n, BLOCK=n)
+    a = x.double()
+    expected = [
+        a**k, a.abs() ** a, a.round(), torch.special.i0(a), torch.zeros(n), k.abs(), a / 3,
+        torch.erf(a),
+    ]  # fmt: skip
+    for row, value in zip(out, expected, strict=True):
+        # float32: powers have an error of up to 2 ulp.
+        torch.testing.assert_close(row, value.double(), rtol=3e-7, atol=0)

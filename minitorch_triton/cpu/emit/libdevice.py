@@ -1,7 +1,8 @@
 """Functions of CUDA's libdevice, which kernels reach as `tl.extra.libdevice`.
 
 Those with a counterpart in ``mt_math.h`` have its name; each of the others has an expression in
-the table. What is in neither is an error.
+the table. What is in neither is an error. Those of ROCm, `tl.extra.hip.libdevice`, are taken for
+the ones of libdevice that do the same.
 """
 
 from __future__ import annotations
@@ -159,9 +160,36 @@ _add_conversions()
 _add_special_functions()
 
 
+_ROCM_MATH = re.compile(r"__ocml_(\w+)_f(32|64)$")
+_OF_ROCM = {"pown": "powi", "i0": "cyl_bessel_i0", "i1": "cyl_bessel_i1", "isfinite": "finite"}
+# Of ROCm's other functions: the names in libdevice for operands of 32 and of 64 bits.
+_OTHERS_OF_ROCM = {
+    "__ockl_clz_u32": ("clz", ""),
+    "__ockl_clz_u64": ("", "clzll"),
+    "__ockl_popcount_u32": ("popc", ""),
+    "__ockl_popcount_u64": ("", "popcll"),
+    "__triton_hip_iabs": ("abs", "llabs"),
+    "__triton_hip_fabs": ("fabsf", "fabs"),
+    "__triton_hip_fast_expf": ("fast_expf", ""),
+    "__triton_hip_fast_tanhf": ("tanhf", ""),
+    "__triton_hip_fast_fdividef": ("fast_fdividef", ""),
+    "__triton_hip_rint": ("rintf", "rint"),
+    "__triton_hip_llrint": ("llrintf", "llrint"),
+}
+
+
+def _in_libdevice(symbol: str, bits: int) -> str:
+    """The function of libdevice that does what the one with this symbol does."""
+    if found := _ROCM_MATH.match(symbol):
+        return f"__nv_{_OF_ROCM.get(found[1], found[1])}{'f' if found[2] == '32' else ''}"
+    if symbol in _OTHERS_OF_ROCM:
+        return f"__nv_{_OTHERS_OF_ROCM[symbol][bits == 64]}"
+    return symbol
+
+
 @lowers("tt.extern_elementwise")
 def extern_elementwise(em: Emitter, op: Op, index: Index) -> str:
-    symbol = op.attributes["symbol"]
+    symbol = _in_libdevice(op.attributes["symbol"], op.operands[0].element.bits)
     arguments = em.operands(op, index)
     expression = _EXPRESSIONS.get(symbol.removeprefix("__nv_"))
     if symbol.startswith("__nv_") and expression is not None:
