@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from mpmath import mp, mpf
@@ -36,7 +37,8 @@ Real = Callable[[mpf], mpf]
 class Fit:
     """P(x) of `degree` close to `target` on [low, high], computed in `bits`-bit significands.
 
-    `fixed` are its lowest coefficients where they are given instead of fitted.
+    `fixed` are its lowest coefficients where they are given instead of fitted. With `pairs` the
+    terms are added in pairs, which takes half as long as one after the other; it needs x^2.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Fit:
     meaning: str
     bits: int = 24
     fixed: tuple[float, ...] = ()
+    pairs: bool = False
 
 
 def round_to(x: mpf, bits: int) -> mpf:
@@ -133,15 +136,23 @@ def hexadecimal(x: mpf) -> str:
 
 
 def c_function(spec: Fit, coefficients: list[mpf], error: mpf) -> str:
-    """The polynomial as a C function in Horner's form."""
+    """The polynomial as a C function in Horner's form, of x or of x^2."""
     kind, suffix, c_type = ("f32", "f", "float") if spec.bits == 24 else ("f64", "", "double")
-    literals = [hexadecimal(c) + suffix for c in coefficients]
+    terms = [hexadecimal(c) + suffix for c in coefficients]
+    variable, square = "x", []
+    if spec.pairs:
+        variable, square = "x2", [f"    const {c_type} x2 = x * x;"]
+        terms = [
+            f"MT_FMA_{kind}({pair[1]}, x, {pair[0]})" if pair[1] else pair[0]
+            for pair in zip_longest(terms[::2], terms[1::2])
+        ]
     lines = [
         f"/* {spec.meaning}; {float(spec.low):.6g} <= x <= {float(spec.high):.6g},",
         f" * error 2^{float(mp.log(error, 2)):.1f}. */",
         f"MT_FN {c_type} mt_poly_{spec.name}_({c_type} x) {{",
-        f"    {c_type} p = {literals[-1]};",
-        *(f"    p = MT_FMA_{kind}(p, x, {c});" for c in reversed(literals[:-1])),
+        *square,
+        f"    {c_type} p = {terms[-1]};",
+        *(f"    p = MT_FMA_{kind}(p, {variable}, {term});" for term in reversed(terms[:-1])),
         "    return p;",
         "}",
     ]
@@ -152,6 +163,7 @@ LN2 = mp.log(2)
 SQRT_HALF = mp.sqrt(mpf(1) / 2)
 HALF_LN2 = LN2 / 2 * (1 + mpf(2) ** -12)  # the reduced argument may miss the nearest by a rounding
 HALF_LG2 = HALF_LN2 / mp.log(10)
+QUARTER_LN2 = HALF_LN2 / 2
 QUARTER_PI = mp.pi / 4 * (1 + mpf(2) ** -12)
 M_LOW, M_HIGH = SQRT_HALF - 1, mp.sqrt(2) - 1  # significand - 1 of a logarithm's argument
 S_HIGH = (M_HIGH / (2 + M_HIGH)) ** 2  # the square of f / (2 + f) for the same f
@@ -189,7 +201,7 @@ FITS = [
     Fit(
         "expm1_f32", -HALF_LN2, HALF_LN2, 4,
         lambda r: (mp.expm1(r) - r) / r**2, lambda r: r**2 / mp.expm1(r),
-        "exp(x) - 1 = x + x^2 P(x)",
+        "exp(x) - 1 = x + x^2 P(x)", pairs=True,
     ),
     Fit(
         "log_f32", M_LOW, M_HIGH, 7,
@@ -207,9 +219,14 @@ FITS = [
         "log10(1 + x) = x P(x)",
     ),
     Fit(
+        "tanh_f32", TINY, QUARTER_LN2**2, 2,
+        of_square(lambda x: (mp.tanh(x) - x) / x**3), of_square(lambda x: x**3 / mp.tanh(x)),
+        "tanh(sqrt(x)) = sqrt(x) (1 + x P(x))",
+    ),
+    Fit(
         "erf_f32", TINY, mpf(4), 8,
         lambda x: -mp.log(mp.erfc(x)) / x - ERF_SLOPE, lambda x: x * mp.erfc(x) / mp.erf(x),
-        f"erf(x) = 1 - exp(-x ({hexadecimal(ERF_SLOPE)} + P(x)))",
+        f"erf(x) = 1 - exp(-x ({hexadecimal(ERF_SLOPE)} + P(x)))", pairs=True,
     ),
     Fit(
         "sin_f32", TINY, QUARTER_PI**2, 2,

@@ -16,6 +16,8 @@ NARROW_FLOATS = {
     "f8E4M3FNUZ": "f8e4m3fnuz",
     "f8E5M2FNUZ": "f8e5m2fnuz",
 }
+# Those with a function mt_..._bits, which takes a value of the type as it is.
+_TAKEN_AS_THEY_ARE = ("bf16", "f8E5M2")
 _VARIABLES = {"i1": "bool", "f32": "float", "f64": "double", "index": "int64_t"}
 
 
@@ -64,8 +66,8 @@ def to_memory(element: Element, text: str) -> str:
     """What to write for a variable's value."""
     if isinstance(element, Pointer):
         return f"(int64_t){text}"
-    if element.name == "f8E5M2":  # an infinity stays one, where a conversion would saturate
-        return f"mt_f8e5m2_bits({text})"
+    if element.name in _TAKEN_AS_THEY_ARE:
+        return f"mt_{NARROW_FLOATS[element.name]}_bits({text})"
     if is_narrow(element):
         return f"mt_f32_to_{NARROW_FLOATS[element.name]}({text})"
     return text

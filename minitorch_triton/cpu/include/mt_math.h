@@ -9,8 +9,8 @@
  * The largest errors of the float functions, in ulp (tools/check_math.c; those with a star over
  * all 2^32 floats, the others over every 31st or 97th; pow, atan2 and hypot over random pairs):
  *
- *     exp 0.87     exp2* 0.88   exp10 0.89   expm1* 1.53  log* 0.86    log2* 1.55   log10 1.57
- *     log1p* 1.44  tanh 1.71    sigmoid 1.91 erf 1.73     sin 1.54     cos 1.54     tan 0.55
+ *     exp 0.87     exp2* 0.88   exp10 0.89   expm1* 1.59  log* 0.86    log2* 1.55   log10 1.57
+ *     log1p* 1.44  tanh* 1.95   sigmoid 1.91 erf* 1.87    sin 1.54     cos 1.54     tan 0.55
  *     sinpi 1.51   cospi 1.50   asin 0.64    acos 0.61    atan 1.33    rsqrt 1.50   pow 0.53
  *     sinh, cosh, asinh, acosh, atanh, hypot, atan2 0.51  cbrt 0.53
  */
@@ -73,6 +73,8 @@ MT_EXACT_(f64, double, , mt_f64_bits, mt_bits_f64, 0x8000000000000000u)
 /* Adding this rounds a small float to an integer, which is then in the lowest bits. */
 #define MT_ROUND_F32_ 0x1.8p23f
 #define MT_ROUND_F64_ 0x1.8p52
+/* Likewise, with a float's bias added to the integer n: the bits shifted by 23 are those of 2^n. */
+#define MT_ROUND_BIASED_F32_ (MT_ROUND_F32_ + 127.0f)
 
 /* 2^n for -126 <= n <= 127, and -1022 <= n <= 1023. */
 MT_FN float mt_pow2_f32_(int32_t n) { return mt_bits_f32((uint32_t)(n + 127) << 23); }
@@ -202,21 +204,23 @@ MT_FN double mt_sigmoid_f64(double x) {
     return y - y * lost;
 }
 
-/* exp(x) - 1 for |x| < 80, with a small relative error also near 0. */
-MT_FN float mt_expm1_near_f32_(float x) {
-    const mt_reduced_f32_ a = mt_reduce_exp_f32_(x);
-    const float p = MT_FMA_f32(a.r * a.r, mt_poly_expm1_f32_(a.r), a.r);
-    const float s = mt_pow2_f32_(a.n);
-    return MT_FMA_f32(p, s, s - 1.0f);
-}
-
-/* (exp(2|x|) - 1) / (exp(2|x|) + 1); what the sum loses by rounding is made up. */
+/* With |x| = n log(2)/2 + r, t = tanh(r) and s = 2^n, whose tanh(n log(2)/2) is (s - 1) / (s + 1),
+ * the addition theorem makes ((s - 1) + (s + 1) t) / ((s + 1) + (s - 1) t).  Where that is near 1,
+ * its numerator is the denominator less 2 (1 - t), as rounding errors that both share do no harm.
+ * n is less than the nearest number of halves of log(2) by a little: with the nearest one, both
+ * would be rounded worst just where the result is near 1/2. */
 MT_FN float mt_tanh_f32(float x) {
-    const float magnitude = __builtin_fabsf(x);
-    const float e = mt_expm1_near_f32_(magnitude > 9.25f ? 18.5f : 2.0f * magnitude);
-    const float sum = e + 2.0f, lost = e - (sum - 2.0f);
-    const float r = 1.0f / sum, y = e * r;
-    return mt_copysign_f32(MT_FMA_f32(MT_FMA_f32(-lost, y, MT_FMA_f32(-sum, y, e)), r, y), x);
+    const uint32_t sign = mt_f32_bits(x) & 0x80000000u;
+    const float magnitude = mt_bits_f32(mt_f32_bits(x) ^ sign);
+    const float clamped = magnitude > 9.25f ? 9.25f : magnitude;
+    const float shifted = MT_FMA_f32(clamped, 2.7f, MT_ROUND_BIASED_F32_);
+    const float r = MT_FMA_f32(shifted - MT_ROUND_BIASED_F32_, -0x1.62e43p-2f, clamped);
+    const float r2 = r * r, t = MT_FMA_f32(r * r2, mt_poly_tanh_f32_(r2), r);
+    const float s = mt_bits_f32(mt_f32_bits(shifted) << 23);
+    const int far = magnitude > 0.65f;
+    const float below = MT_FMA_f32(t, s - 1.0f, s + 1.0f);
+    const float above = MT_FMA_f32(t, far ? 2.0f : s + 1.0f, far ? below - 2.0f : s - 1.0f);
+    return mt_with_sign_(above / below, sign);
 }
 MT_FN double mt_tanh_f64(double x) {
     const double magnitude = __builtin_fabs(x), x2 = x * x;
@@ -226,11 +230,17 @@ MT_FN double mt_tanh_f64(double x) {
     return mt_copysign_f64(magnitude < 0.625 ? near : far, x);
 }
 
-/* 1 - exp(-t) with t = -log(1 - erf|x|), which is |x| times a polynomial. */
+/* 1 - exp(-t) with t = -log(1 - erf|x|), which is |x| times a polynomial; -t = n log(2) + r. */
 MT_FN float mt_erf_f32(float x) {
-    const float magnitude = __builtin_fabsf(x), m = magnitude > 4.0f ? 4.0f : magnitude;
+    const uint32_t sign = mt_f32_bits(x) & 0x80000000u;
+    const float magnitude = mt_bits_f32(mt_f32_bits(x) ^ sign);
+    const float m = magnitude > 4.0f ? 4.0f : magnitude;
     const float t = MT_FMA_f32(m, 0x1.20dd76p+0f, m * mt_poly_erf_f32_(m));
-    return mt_copysign_f32(-mt_expm1_near_f32_(-t), x);
+    const float shifted = MT_FMA_f32(t, -0x1.715476p+0f, MT_ROUND_BIASED_F32_);
+    const float r = MT_FMA_f32(shifted - MT_ROUND_BIASED_F32_, -0x1.62e43p-1f, -t);
+    const float p = MT_FMA_f32(r * r, mt_poly_expm1_f32_(r), r);
+    const float s = mt_bits_f32(mt_f32_bits(shifted) << 23);
+    return mt_with_sign_(MT_FMA_f32(-p, s, 1.0f - s), sign);
 }
 
 /* ---- logarithms ---- */

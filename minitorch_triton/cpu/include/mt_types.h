@@ -87,6 +87,8 @@ MT_FN float mt_f64_to_f32_odd_(double x) {
 
 /* bfloat16 is the upper half of a float. */
 MT_FN float mt_bf16_to_f32(uint16_t h) { return mt_bits_f32((uint32_t)h << 16); }
+/* The code of a number that is one of the format already. */
+MT_FN uint16_t mt_bf16_bits(float x) { return (uint16_t)(mt_f32_bits(x) >> 16); }
 MT_FN uint16_t mt_f32_to_bf16(float x) {
     const uint32_t u = mt_f32_bits(x);
     const uint32_t rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
@@ -155,7 +157,8 @@ MT_FN float mt_f8e4m3fn_to_f32(uint8_t h) {
     return mt_with_sign_(magnitude == 0x7f ? __builtin_nanf("") : finite, (h & 0x80u) << 24);
 }
 MT_FN float mt_f8e5m2_to_f32(uint8_t h) { return mt_f16_to_f32((uint16_t)(h << 8)); }
-/* The code of a number that is one of the format already. */
+/* The code of a number that is one of the format already: an infinity stays one, where a
+ * conversion would saturate. */
 MT_FN uint8_t mt_f8e5m2_bits(float x) { return (uint8_t)(mt_f32_to_f16(x) >> 8); }
 MT_FN float mt_f8e4m3fnuz_to_f32(uint8_t h) {
     const float finite = mt_with_sign_(mt_decode_(h & 0x7f, 3, 8), (h & 0x80u) << 24);
