@@ -89,6 +89,8 @@ class CPUOptions:
     check: bool = False
     # Whether pointer arguments may overlap in part.
     arguments_overlap: bool = False
+    # Whether the descriptors among the arguments are as `binding.is_plain` wants them.
+    plain_descriptors: bool = False
     arch: str = TARGET.arch
     warp_size: int = TARGET.warp_size
     backend_name: str = "cpu"
@@ -152,6 +154,10 @@ class CPUBackend(BaseBackend):
 def make_ttir(module: Any, metadata: dict, options: CPUOptions) -> Any:
     """Simplify Triton IR with Triton's own passes, the same that precede its GPU backends."""
     keep_sorts_apart(module)
+    kernel = module.get_function(module.get_entry_func_name())
+    described = [
+        "tensordesc" in str(kernel.args(n).get_type()) for n in range(kernel.get_num_args())
+    ]
     manager = ir.pass_manager(module.context)
     manager.enable_debug()
     passes.common.add_inliner(manager)
@@ -159,6 +165,11 @@ def make_ttir(module: Any, metadata: dict, options: CPUOptions) -> Any:
     if hasattr(passes.ttir, "add_rewrite_tensor_pointer"):
         passes.ttir.add_rewrite_tensor_pointer(manager)
     passes.ttir.add_rewrite_tensor_descriptor_to_pointer(manager)
+    manager.run(module, "make_ttir")
+    if options.plain_descriptors and any(described):
+        take_descriptors_for_plain(module, described)
+    manager = ir.pass_manager(module.context)
+    manager.enable_debug()
     passes.common.add_canonicalizer(manager)
     passes.ttir.add_combine(manager)
     passes.ttir.add_reorder_broadcast(manager)
@@ -171,6 +182,46 @@ def make_ttir(module: Any, metadata: dict, options: CPUOptions) -> Any:
     metadata["shared"] = 1
     metadata["tmem_size"] = None
     return module
+
+
+def take_descriptors_for_plain(module: Any, described: list[bool]) -> None:
+    """Make constants of what is known of plain descriptors: no flag is set, the last stride is 1.
+
+    Each descriptor among the parameters has become a pointer, sizes and strides, flags, and once
+    more sizes and strides.
+    """
+    kernel = module.get_function(module.get_entry_func_name())
+    builder = ir.builder(module.context)
+    builder.set_insertion_point_to_start(entry_block(module, kernel))
+    no, one = builder.get_int1(False), builder.get_int64(1)
+    types = [str(kernel.args(n).get_type()) for n in range(kernel.get_num_args())]
+    place = 0
+    for is_descriptor in described:
+        place += 1
+        if not is_descriptor:
+            continue
+        sizes_and_strides = types.index("i1", place) - place
+        place += sizes_and_strides
+        kernel.args(place - 1).replace_all_uses_with(one)
+        while types[place] == "i1":
+            kernel.args(place).replace_all_uses_with(no)
+            place += 1
+        place += sizes_and_strides
+        kernel.args(place - 1).replace_all_uses_with(one)
+
+
+def entry_block(module: Any, kernel: Any) -> Any:
+    """The block whose arguments are the kernel's parameters, of which there must be one."""
+    first = kernel.args(0).id()
+    found = []
+
+    def look(op: Any) -> None:
+        block = op.get_block()
+        if block is not None and block.get_num_arguments() and block.get_argument(0).id() == first:
+            found.append(block)
+
+    module.walk(look)
+    return found[0]
 
 
 def keep_sorts_apart(module: Any) -> None:

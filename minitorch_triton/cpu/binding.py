@@ -134,8 +134,22 @@ def tensors(args: Iterable[Any]) -> Iterator[Any]:
             yield from tensors(arg)
         elif hasattr(arg, "data_ptr"):
             yield arg
-        elif hasattr(arg, "base") and hasattr(arg.base, "data_ptr"):
-            yield arg.base  # a tensor descriptor
+        elif is_descriptor(arg):
+            yield arg.base
+
+
+def is_descriptor(value: Any) -> bool:
+    """Whether an argument is a `TensorDescriptor` made on the host."""
+    return hasattr(value, "base") and hasattr(value, "block_shape")
+
+
+def descriptors(args: Iterable[Any]) -> Iterator[Any]:
+    """The descriptors among the arguments."""
+    for arg in args:
+        if isinstance(arg, tuple):
+            yield from descriptors(arg)
+        elif is_descriptor(arg):
+            yield arg
 
 
 def device_kind(tensor: Any) -> str | None:
@@ -209,15 +223,32 @@ def arguments_overlap(compiled: CompiledKernel, values: Iterable[Any]) -> bool:
 
 
 def _flatten_descriptor(descriptor: Any) -> Iterator[tuple[str, Any]]:
-    """A `TensorDescriptor` made on the host: what Triton's pass makes of it, then its fields."""
+    """A descriptor as the kernel gets it: its address, what Triton's pass makes of the rest, and
+    its sizes and strides once more."""
+    rank = len(descriptor.shape)
+    types = ["i64"] * (2 * rank) + ["i1"] * len(flags(descriptor)) + ["i32"] * rank + ["i64"] * rank
     yield "*i8", descriptor.base.data_ptr()
-    yield from (("i64", number) for number in (*descriptor.shape, *descriptor.strides))
-    yield "i1", descriptor.padding == "nan"
-    # A field, and a parameter of the kernel, that Triton 3.6 does not have.
-    if hasattr(descriptor, "round_f32_to_tf32"):
-        yield "i1", descriptor.round_f32_to_tf32
-    yield from (("i32", number) for number in descriptor.shape)
-    yield from (("i64", number) for number in descriptor.strides)
+    yield from zip(types, described(descriptor), strict=True)
+
+
+def described(descriptor: Any) -> tuple:
+    """A descriptor's numbers in the kernel's argument slots, which follow its address."""
+    sizes_and_strides = (*descriptor.shape, *descriptor.strides)
+    return (*sizes_and_strides, *flags(descriptor), *sizes_and_strides)
+
+
+def flags(descriptor: Any) -> tuple[bool, ...]:
+    """Whether a descriptor pads with NaN, and whether it rounds what it loads to TF32."""
+    # Triton 3.6 has no such field, and then no such parameter of the kernel.
+    rounds = getattr(descriptor, "round_f32_to_tf32", None)
+    pads_with_nan = descriptor.padding == "nan"
+    return (pads_with_nan,) if rounds is None else (pads_with_nan, rounds)
+
+
+def is_plain(descriptor: Any) -> bool:
+    """Whether a descriptor loads elements as they are, from rows without gaps, and zeros from
+    outside its tensor."""
+    return not any(flags(descriptor)) and descriptor.strides[-1] == 1
 
 
 class Launcher:
@@ -406,6 +437,9 @@ def general_run(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmu
     options["debug"] = kwargs.get("debug", kernel.debug) or knobs.runtime.debug
     for hook in kernel.pre_run_hooks:
         hook(*args, **options)
+    found = list(descriptors((*args, *kwargs.values())))
+    if found and all(map(is_plain, found)):
+        options["plain_descriptors"] = True
     return _run_variant(kernel, args, options, grid, warmup)
 
 

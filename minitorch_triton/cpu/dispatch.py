@@ -17,7 +17,17 @@ from triton.compiler import CompiledKernel
 from triton.runtime.jit import JITFunction
 
 from . import storages
-from .binding import bind, caches_of, general_run, overlap
+from .binding import (
+    bind,
+    caches_of,
+    described,
+    flatten,
+    general_run,
+    is_descriptor,
+    is_plain,
+    overlap,
+    tensors,
+)
 from .checking import CheckedLibrary
 from .launch import grid_error, packer
 
@@ -55,6 +65,8 @@ def _key_expression(param: Any, value: Any) -> str:
         return name if isinstance(value, (int, str)) else f"_mt_constant_key({name})"
     if hasattr(value, "data_ptr"):
         return f"{name}.dtype"
+    if is_descriptor(value):
+        return f"({name}.base.dtype, *{name}.block_shape, _mt_is_plain({name}))"
     if value is None or isinstance(value, (bool, float)):
         return ""
     if type(value) is int:
@@ -66,8 +78,15 @@ def _key_expression(param: Any, value: Any) -> str:
     raise TypeError(f"no launch function for an argument of type {type(value).__name__}")
 
 
+def _tensor(name: str, value: Any) -> str:
+    """Python code for the tensor that an argument is or describes; empty if there is none."""
+    if is_descriptor(value):
+        return f"{name}.base"
+    return name if hasattr(value, "data_ptr") else ""
+
+
 def _elsewhere(name: str, value: Any) -> str:
-    """Python code for whether a tensor argument is not in CPU memory.
+    """Python code for whether a tensor is not in CPU memory.
 
     Raises:
         TypeError: tensors of this kind do not tell.
@@ -143,7 +162,7 @@ def make_launch(kernel: JITFunction, bound_args: dict[str, Any], options: dict) 
         "_mt_variants": {}, "_mt_add": functools.partial(add_variant, kernel),
         "_mt_run_overlapping": functools.partial(run_overlapping, kernel),
         "_mt_constant_key": constant_key, "_mt_callable": callable, "_mt_len": len,
-        "_mt_grid_error": grid_error,
+        "_mt_grid_error": grid_error, "_mt_is_plain": is_plain,
     }  # fmt: skip
     parameters = []
     for param in kernel.signature.parameters.values():
@@ -152,7 +171,11 @@ def make_launch(kernel: JITFunction, bound_args: dict[str, Any], options: dict) 
         namespace[f"_mt_default_{param.name}"] = param.default
         has_default = param.default is not param.empty
         parameters.append(f"{param.name}=_mt_default_{param.name}" if has_default else param.name)
-    pointers = [(n, value) for n, value in bound_args.items() if hasattr(value, "data_ptr")]
+    pointers = [
+        (text, next(tensors((value,))))
+        for name, value in bound_args.items()
+        if (text := _tensor(name, value))
+    ]
     expressions = (_key_expression(p, bound_args[p.name]) for p in kernel.params)
     source = LAUNCH_TEMPLATE.format(
         parameters=", ".join([*parameters, *("*" * bool(options)), *options]),
@@ -184,33 +207,39 @@ def make_run(compiled: CompiledKernel, bound_args: dict[str, Any]) -> Callable:
 
     It returns True, and does nothing, where arguments overlap that the variant takes to be apart.
     """
-    parameters = list(bound_args)
-    types = compiled.src.signature
-    checked = isinstance(compiled.module, CheckedLibrary)
-    address = "_mt_noted_address({})" if checked else "{}.data_ptr()"
-    slots = [
-        address.format(name) if types[name].startswith("*") else name
-        for name in parameters
-        if types[name] != "constexpr"
-    ]
-    names = [name for name in parameters if types[name] != "constexpr"]
+    address = "_mt_noted_address({})"
+    if not isinstance(compiled.module, CheckedLibrary):
+        address = "{}.data_ptr()"
+    slots: list[str] = []
+    types: list[str] = []
+    owners: list[tuple[str, Any]] = []
+    for name, ty in compiled.src.signature.items():
+        if ty == "constexpr":
+            continue
+        value = bound_args[name]
+        tensor = _tensor(name, value)
+        slots.append(address.format(tensor) if tensor else name)
+        if is_descriptor(value):
+            slots.append(f"*_mt_described({name})")
+        types += [slot for slot, _ in flatten(ty, value)]
+        owners += [(tensor, value)] + [("", None)] * (len(types) - len(owners) - 1)
     storages_of: dict[str, str] = {}
     overlapping = []
     for pair in compiled.metadata.apart:
-        a, b = (names[number] for number in pair)
-        if all(hasattr(bound_args[name], "untyped_storage") for name in (a, b)):
-            for name in (a, b):
-                storages_of.setdefault(name, f"_mt_storage_{len(storages_of)}")
+        (a, _), (b, _) = both = [owners[number] for number in pair]
+        if all(hasattr(next(tensors((value,))), "untyped_storage") for _, value in both):
+            for text in (a, b):
+                storages_of.setdefault(text, f"_mt_storage_{len(storages_of)}")
             overlapping.append(f"{storages_of[a]} == {storages_of[b]} and _mt_overlap({a}, {b})")
     library = compiled.module
     namespace = {
         "_mt_call": library.call, "_mt_error": library.error,
         "_mt_pack_error": struct.error, "_mt_grid_error": grid_error,
         "_mt_noted_address": storages.noted_address, "_mt_overlap": overlap,
-        "_mt_pack": packer([ty for ty in types.values() if ty != "constexpr"]),
+        "_mt_described": described, "_mt_pack": packer(types),
     }  # fmt: skip
     source = RUN_TEMPLATE.format(
-        parameters=", ".join(parameters), slots=", ".join(slots),
+        parameters=", ".join(bound_args), slots=", ".join(slots),
         storages="; ".join(
             f"{variable} = {name}.untyped_storage().data_ptr()"
             for name, variable in storages_of.items()

@@ -40,8 +40,31 @@ Locator = Callable[[], "tuple[str, Poly, frozenset] | None"]
 
 
 @dataclass(frozen=True)
+class Span:
+    """Rows (or columns) from ``first`` up to ``end``, which are C atoms."""
+
+    first: str
+    end: str
+
+    @property
+    def count(self) -> str:
+        return self.end if self.first == "0" else f"{self.end} - {self.first}"
+
+    def common(self, other: Span, full: int) -> Span:
+        """What is in both of two spans of at most ``full`` rows."""
+        if self == other or other == Span("0", str(full)):
+            return self
+        if self == Span("0", str(full)):
+            return other
+        if self.first == other.first:
+            return Span(self.first, f"MT_MIN({self.end}, {other.end})")
+        first = f"MT_MAX({self.first}, {other.first})"
+        return Span(first, f"MT_MAX({first}, MT_MIN({self.end}, {other.end}))")
+
+
+@dataclass(frozen=True)
 class Matrix:
-    """A strided matrix in memory, and how many of its rows and columns are not masked off.
+    """A strided matrix in memory, and which of its rows and columns are not masked off.
 
     With ``table``, the C name of an array of offsets, the rows of a left operand, or the columns of
     a right one, start at those instead.
@@ -50,13 +73,24 @@ class Matrix:
     pointer: str
     row_stride: Poly
     column_stride: Poly
-    rows: str
-    columns: str
+    rows: Span
+    columns: Span
     table: str = ""
 
-    @property
-    def arguments(self) -> str:
-        return f"{self.pointer}, {self.row_stride.text()}, {self.column_stride.text()}"
+    def arguments(self, rows: Span, columns: Span) -> str:
+        """Address of the first element within some rows and columns, and the strides, in C."""
+        offset = ZERO
+        for span, stride in ((rows, self.row_stride), (columns, self.column_stride)):
+            if span.first != "0":
+                offset += Poly.symbol(f"({span.first})") * stride
+        pointer = self.pointer if offset.value == 0 else f"{self.pointer} + ({offset.text()})"
+        return f"{pointer}, {self.row_stride.text()}, {self.column_stride.text()}"
+
+    def table_of(self, lines: Span) -> str:
+        """The part of the table for some rows (columns), in C."""
+        if not self.table:
+            return "NULL"
+        return self.table if lines.first == "0" else f"{self.table} + ({lines.first})"
 
 
 @executes("tt.dot")
@@ -77,7 +111,7 @@ def dot(em: Emitter, op: Op) -> None:
             "product", f"{ctypes.memory_type(target.element)} *", f"{name} + batch*{m * n}"
         )
     left, right = matrix(em, a, index, "r"), matrix(em, b, index, "c")
-    inner = smaller(left.columns, right.rows, k)
+    inner = left.columns.common(right.rows, k)
     multiply(em, kind, left, right, inner, name, (m, n, k), analysis.is_zero(accumulator))
     if batch:
         lines = em.pop()
@@ -94,24 +128,24 @@ def kind_of(em: Emitter, op: Op) -> str:
     return _KINDS[element.name]
 
 
-def smaller(a: str, b: str, full: int) -> str:
-    """The smaller of two numbers that are at most ``full``."""
-    if a == b or b == str(full):
-        return a
-    return b if a == str(full) else f"MT_MIN({a}, {b})"
-
-
 def multiply(em: Emitter, kind, left, right, inner, target, sizes, overwrite) -> None:
     """``target += left right``; or ``target = left right``, where its old content is of no use."""
     m, n, _ = sizes
     type_ = _ACCUMULATORS[kind]
-    if overwrite and (left.rows, right.columns) != (str(m), str(n)):
-        em.line(
-            f"mt_gemm_clear_rest({target}, sizeof({type_}), {m}, {n}, {left.rows}, "
-            f"{right.columns});"
-        )
-    whole = Matrix(target, Poly.constant(n), Poly.constant(1), str(m), str(n))
+    whole = Matrix(target, Poly.constant(n), Poly.constant(1), Span("0", str(m)), Span("0", str(n)))
+    if overwrite:
+        clear_rest(em, type_, whole, left.rows, right.columns)
     call(em, kind, left, right, inner, whole, sizes, overwrite)
+
+
+def clear_rest(em: Emitter, type_: str, target: Matrix, rows: Span, columns: Span) -> None:
+    """Clears what a product will not overwrite, which writes only some rows and columns."""
+    if (rows, columns) == (target.rows, target.columns):
+        return
+    spans = (target.rows, target.columns, rows, columns)
+    bounds = ", ".join(f"{span.first}, {span.end}" for span in spans)
+    strides = f"{target.row_stride.text()}, {target.column_stride.text()}"
+    em.line(f"mt_gemm_clear_rest({target.pointer}, sizeof({type_}), {strides}, {bounds});")
 
 
 def call(em: Emitter, kind, left, right, inner, target, sizes, overwrite) -> None:
@@ -123,13 +157,16 @@ def call(em: Emitter, kind, left, right, inner, target, sizes, overwrite) -> Non
     if not tables:
         size = f"MT_GEMM_SCRATCH({type_}, {m}, {k})"
     scratch = em.scratch_array(type_, "panels", size)
-    sources = [
-        f"{source.arguments}, {source.table or 'NULL'}" if tables else source.arguments
-        for source in (left, right)
-    ]
+    rows, columns = left.rows, right.columns
+    sources = [left.arguments(rows, inner), right.arguments(inner, columns)]
+    if tables:
+        sources = [
+            f"{sources[0]}, {left.table_of(rows)}", f"{sources[1]}, {right.table_of(columns)}"
+        ]  # fmt: skip
     em.line(
-        f"mt_gemm_{kind}{'_at' * tables}({left.rows}, {right.columns}, {inner}, "
-        f"{', '.join(sources)}, {target.arguments}, {int(not overwrite)}, {scratch});"
+        f"mt_gemm_{kind}{'_at' * tables}({rows.count}, {columns.count}, {inner.count}, "
+        f"{', '.join(sources)}, {target.arguments(rows, columns)}, {int(not overwrite)}, "
+        f"{scratch});"
     )
 
 
@@ -254,13 +291,14 @@ def locate(em: Emitter, value: Value, index: Index):
 
 def limits_of(
     em: Emitter, conditions, extents: dict[str, int], along: str
-) -> dict[str, str] | None:
-    """C atoms for the numbers of rows and columns for which all conditions hold; None where they
-    do not form a rectangle."""
-    limits = {name: f"INT64_C({extent})" for name, extent in extents.items()}
+) -> dict[str, Span] | None:
+    """The rows and columns for which all conditions hold; None where they do not form a
+    rectangle. In the direction of a loop the end is "" where no condition sets one."""
+    firsts = dict.fromkeys(extents, "0")
+    ends = {name: f"INT64_C({extent})" for name, extent in extents.items()}
     bounded = dict.fromkeys(extents, False)
     if along:
-        limits[along] = "INT64_MAX"
+        ends[along] = "INT64_MAX"
     for condition in sorted(conditions, key=repr):
         if not isinstance(condition, Poly):
             if em.condition_depth(condition) > em.depth:
@@ -273,22 +311,37 @@ def limits_of(
             if em.depth_of(rest) > em.depth or len(slopes) > 1:
                 return None
             name = next(iter(slopes), "r" if along != "r" else "c")
-            if per_trip.value != (extents[name] if name == along else 0):
+            slope = slopes[name].value if slopes else 0
+            if per_trip.value != (slope * extents[name] if name == along else 0):
                 return None
-            if not slopes:
+            if slope == -1:
+                # Rows from one on; along a loop only where that is no condition at all.
+                if rest.value is None or rest.value >= 0:
+                    if name == along:
+                        return None
+                    firsts[name] = f"MT_MAX({firsts[name]}, {(rest + Poly.constant(1)).text()})"
+                continue
+            if slope == 0:
                 limit = f"({rest.text()} < 0 ? {{}} : 0)"
-            elif slopes[name].value == 1:
+            elif slope == 1:
                 limit = f"MT_MIN({{}}, {(-rest).text()})"
             else:
                 return None
-        limits[name] = limit.format(limits[name])
+        ends[name] = limit.format(ends[name])
         bounded[name] = True
     return {
-        name: em.local("valid", "int64_t", f"MT_MAX(0, {limits[name]})")
-        if bounded[name]
-        else ("" if name == along else str(extent))
+        name: span(em, firsts[name], ends[name], extent)
+        if bounded[name] or firsts[name] != "0"
+        else Span("0", "" if name == along else str(extent))
         for name, extent in extents.items()
     }
+
+
+def span(em: Emitter, first: str, end: str, extent: int) -> Span:
+    """A span of at most ``extent`` rows, with names for its bounds."""
+    if first != "0":
+        first = em.local("first", "int64_t", f"MT_MIN({first}, {extent})")
+    return Span(first, em.local("valid", "int64_t", f"MT_MAX({first}, {end})"))
 
 
 def copy_block(em: Emitter, value: Value) -> None:
@@ -349,21 +402,22 @@ def product_loop(em: Emitter, loop: Op) -> bool:
     span = (high - low).text()
     whole = f"MT_MAX(0, ({span} + {step.value - 1})/{step.value}*{k})"
     inner = em.local("inner", "int64_t", whole)
-    for limit in {left.columns, right.rows} - {""}:
+    for limit in sorted({left.columns.end, right.rows.end} - {""}):
         inner = em.local("inner", "int64_t", f"MT_MIN({inner}, {limit})")
     zero = analysis.is_zero(loop.operands[number + 3])
     kind = kind_of(em, product)
     store = only_store(em, loop, number)
     output = output_matrix(em, store, product) if zero and store else None
-    if output and left.rows in (output.rows, str(m)) and right.columns in (output.columns, str(n)):
-        left = replace(left, rows=output.rows)
-        right = replace(right, columns=output.columns)
-        call(em, kind, left, right, inner, output, (m, n, _LONG), True)
+    if output:
+        left = replace(left, rows=left.rows.common(output.rows, m))
+        right = replace(right, columns=right.columns.common(output.columns, n))
+        clear_rest(em, _ACCUMULATORS[kind], output, left.rows, right.columns)
+        call(em, kind, left, right, Span("0", inner), output, (m, n, _LONG), True)
         em.finished.add(store)
         em.release(accumulator)
         return True
     target = em.arrays[accumulator].name
-    multiply(em, kind, left, right, inner, target, (m, n, _LONG), zero)
+    multiply(em, kind, left, right, Span("0", inner), target, (m, n, _LONG), zero)
     em.arrays[loop.results[number]] = em.arrays[accumulator]
     return True
 

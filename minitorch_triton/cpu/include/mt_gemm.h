@@ -83,15 +83,24 @@ MT_GEMM_DECLARE(bf16f32, uint16_t, float)
 MT_GEMM_DECLARE(i8i32, int8_t, int32_t)
 #undef MT_GEMM_DECLARE
 
-/* Clears a block of M x N elements of `size` bytes but for its first rows and columns, which a
- * product will overwrite. */
-static inline __attribute__((unused)) void mt_gemm_clear_rest(void *block, int64_t size, int64_t M,
-                                                              int64_t N, int64_t rows,
-                                                              int64_t columns) {
-  char *at = block;
-  for (int64_t i = 0; i < rows && columns < N; i++)
-    memset(at + (i * N + columns) * size, 0, (size_t)((N - columns) * size));
-  memset(at + rows * N * size, 0, (size_t)((M - rows) * N * size));
+/* Clears the elements, of `size` bytes, of a matrix in some rows and columns. */
+static inline void mt_gemm_clear(char *matrix, int64_t size, int64_t rs, int64_t cs, int64_t top,
+                                 int64_t bottom, int64_t left, int64_t right) {
+  for (int64_t i = top; i < bottom; i++)
+    if (cs == 1)
+      memset(matrix + (i * rs + left) * size, 0, (size_t)((right - left) * size));
+    else
+      for (int64_t j = left; j < right; j++) memset(matrix + (i * rs + j * cs) * size, 0, size);
+}
+
+/* The same but for a part of those rows and columns, which a product will overwrite. */
+static inline __attribute__((unused)) void mt_gemm_clear_rest(
+    void *matrix, int64_t size, int64_t rs, int64_t cs, int64_t top, int64_t bottom, int64_t left,
+    int64_t right, int64_t part_top, int64_t part_bottom, int64_t part_left, int64_t part_right) {
+  mt_gemm_clear(matrix, size, rs, cs, top, part_top, left, right);
+  mt_gemm_clear(matrix, size, rs, cs, part_top, part_bottom, left, part_left);
+  mt_gemm_clear(matrix, size, rs, cs, part_top, part_bottom, part_right, right);
+  mt_gemm_clear(matrix, size, rs, cs, part_bottom, bottom, left, right);
 }
 
 #endif

@@ -2,10 +2,10 @@
  * MT_GEMM_F16F32, MT_GEMM_BF16F32 or MT_GEMM_I8I32.
  *
  * The loops are those of Goto and van de Geijn, "Anatomy of High-Performance Matrix
- * Multiplication" (2008), with two changes: a panel of B is packed just before it is used, so it
- * goes from its place to the L1 cache and no further; and what lies well enough is not packed but
- * read in place. A panel of B (about MT_GEMM_KC rows) stays in L1, a block of A (MT_GEMM_MC rows)
- * in L2, a tile of C in registers.
+ * Multiplication" (2008), with two changes: a panel of B is packed just before it is used, or by the
+ * first tile that uses it, so it goes from its place to the L1 cache and no further; and what lies
+ * well enough is not packed but read in place. A panel of B (about MT_GEMM_KC rows) stays in L1, a
+ * block of A (MT_GEMM_MC rows) in L2, a tile of C in registers.
  */
 #include "mt_gemm.h"
 
@@ -52,13 +52,10 @@
 #define MT_LOAD_I8
 #endif
 
-/* B is read in place where the rows of a panel lie within so many bytes: beyond that each row costs
- * an entry of the processor's list of pages. */
-#define MT_IN_PLACE_BYTES (800 << 10)
 /* Rows of A so many bytes apart (or a multiple) share sets of the caches; they are copied where
  * at least so many columns of B use the copy. */
 #define MT_CONFLICT_BYTES 2048
-#define MT_CONFLICT_COLUMNS 64
+#define MT_CONFLICT_COLUMNS 129
 /* Tiles of C are fetched ahead where the product is so deep that this costs little, or C so large
  * that it does not wait in the L2 cache. */
 #define MT_ANNOUNCE_DEPTH 32
@@ -135,10 +132,13 @@ MT_INLINE MT_LANE load1(const MT_IN *p) {
 
 /* C[i, v] = sum_k A[i, k] B[k, v], or with `add` C[i, v] += ..., for `height` rows i and `width`
  * vectors v, all in registers. The last of the rows, whose number is even, may be missing: then it
- * is computed from the one before, and goes to `spare`. With `announce` C is fetched ahead. */
+ * is computed from the one before, and goes to `spare`. The rows from
+ * `ahead` on, which the next tiles will want, are fetched ahead, and with `announce` C too. B is
+ * copied to `packed`, unless that is NULL. */
 MT_INLINE void tile(const int height, const int width, int64_t K, const MT_ACC *a, int64_t a_rs,
-                    int64_t a_cs, const MT_ACC *b, int64_t b_rs, MT_ACC *c, int64_t c_rs,
-                    int64_t rows, int add, int announce, MT_ACC *spare) {
+                    int64_t a_cs, const MT_ACC *b, int64_t b_rs, const MT_ACC *ahead,
+                    int64_t ahead_rs, MT_ACC *packed, MT_ACC *c, int64_t c_rs, int64_t rows,
+                    int add, int announce, MT_ACC *spare) {
   vec sum[MR][2] = {{{0}}};
   /* Every fourth row has a pointer; the strides reach the others from there. A pointer for each row
    * would not fit the registers. */
@@ -147,12 +147,12 @@ MT_INLINE void tile(const int height, const int width, int64_t K, const MT_ACC *
 #pragma GCC unroll 4
   for (int i = 0; i < FOURS; i++) row[i] = (const char *)(a + 4 * i * a_rs);
   MT_ACC *last_c = rows < height ? spare : c + (height - 1) * c_rs;
-  const MT_ACC *ahead = c;
+  const MT_ACC *announced = c;
   if (announce)
 #pragma GCC unroll 16
-    for (int i = 0; i < height; i++, ahead += c_rs) {
-      __builtin_prefetch(ahead, 1);
-      if (width > 1) __builtin_prefetch(ahead + 2 * VL - 1, 1);
+    for (int i = 0; i < height; i++, announced += c_rs) {
+      __builtin_prefetch(announced, 1);
+      if (width > 1) __builtin_prefetch(announced + 2 * VL - 1, 1);
     }
   for (int64_t k = 0; k < K; k++, b += b_rs) {
     /* Keeps the compiler from making a pointer for each row after all. */
@@ -160,9 +160,13 @@ MT_INLINE void tile(const int height, const int width, int64_t K, const MT_ACC *
 #pragma GCC unroll 4
     for (int i = 0; i < FOURS; i++) __asm__("" : "+r"(row[i]));
     vec b0 = *(const vec *)b, b1 = width > 1 ? *(const vec *)(b + VL) : b0;
-    /* If B is read in place, the next panel is to the right of this one. */
-    __builtin_prefetch(b + NR, 0, 2);
-    if (width * VL > LINE) __builtin_prefetch(b + NR + LINE, 0, 2);
+    __builtin_prefetch(ahead, 0, 2);
+    if (width * VL > LINE) __builtin_prefetch(ahead + LINE, 0, 2);
+    ahead += ahead_rs;
+    if (packed) {
+      *(vec *)(packed + k * NR) = b0;
+      *(vec *)(packed + k * NR + VL) = b1;
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < height; i++) {
       const char *at = row[i / 4] + (i % 4 == 3 ? three : i % 4 * one);
@@ -186,16 +190,21 @@ MT_INLINE void tile(const int height, const int width, int64_t K, const MT_ACC *
 }
 
 typedef void tile_function(int64_t K, const MT_ACC *a, int64_t a_rs, int64_t a_cs, const MT_ACC *b,
-                           int64_t b_rs, MT_ACC *c, int64_t c_rs, int64_t rows, int add,
-                           int announce, MT_ACC *spare);
-#define MT_TILE(height, width)                                                                  \
-  MT_KERNEL void tile_##height##x##width(int64_t K, const MT_ACC *a, int64_t a_rs,              \
-                                         int64_t a_cs, const MT_ACC *b, int64_t b_rs, MT_ACC *c, \
-                                         int64_t c_rs, int64_t rows, int add, int announce,      \
-                                         MT_ACC *spare) {                                       \
-    tile(height, width, K, a, a_rs, a_cs, b, b_rs, c, c_rs, rows, add, announce, spare);        \
+                           int64_t b_rs, const MT_ACC *ahead, int64_t ahead_rs, MT_ACC *packed,
+                           MT_ACC *c, int64_t c_rs, int64_t rows, int add, int announce,
+                           MT_ACC *spare);
+#define MT_TILE(name, height, width, packed)                                                     \
+  MT_KERNEL void name(int64_t K, const MT_ACC *a, int64_t a_rs, int64_t a_cs, const MT_ACC *b,   \
+                      int64_t b_rs, const MT_ACC *ahead, int64_t ahead_rs, MT_ACC *to_pack,      \
+                      MT_ACC *c, int64_t c_rs, int64_t rows, int add, int announce,              \
+                      MT_ACC *spare) {                                                           \
+    (void)to_pack;                                                                               \
+    tile(height, width, K, a, a_rs, a_cs, b, b_rs, ahead, ahead_rs, packed, c, c_rs, rows, add,  \
+         announce, spare);                                                                       \
   }
-#define MT_TILES(height) MT_TILE(height, 1) MT_TILE(height, 2)
+#define MT_TILES(height)                    \
+  MT_TILE(tile_##height##x1, height, 1, NULL) \
+  MT_TILE(tile_##height##x2, height, 2, NULL)
 #define MT_NAMES(height) {tile_##height##x1, tile_##height##x2},
 MT_TILES(2) MT_TILES(4) MT_TILES(6)
 #if MT_GEMM_MR == 14
@@ -208,6 +217,14 @@ static tile_function *const tiles[MR / 2][2] = {
   MT_NAMES(8) MT_NAMES(10) MT_NAMES(12) MT_NAMES(14)
 #endif
 };
+
+/* The tile that packs, in a function of its own because the test would slow down the others. Only
+ * a B that needs no conversion is read in place. */
+#ifdef MT_LOAD_SAME
+MT_TILE(tile_and_pack, MR, 2, to_pack)
+#else
+#define tile_and_pack NULL
+#endif
 
 /* Height of the next tile when `left` rows are to go: full ones, at the end two of about the same
  * height, or one. */
@@ -429,15 +446,19 @@ MT_PLAIN void block_product(int64_t M, int64_t N, int64_t K, a_block A, const MT
   int announce = K >= MT_ANNOUNCE_DEPTH || M * N * (int64_t)sizeof *C >= MT_ANNOUNCE_BYTES;
   for (int64_t j0 = 0, width; j0 < N; j0 += width) {
     width = N - j0 > VL ? NR : VL;
-    int64_t columns = smaller(width, N - j0), panel_rs = width;
+    int64_t columns = smaller(width, N - j0), panel_rs = width, ahead_rs = width;
     const MT_IN *b = B + j0 * b_cs;
-    const MT_ACC *b_panel = panel;
+    const MT_ACC *b_panel = panel, *ahead = panel;
+    MT_ACC *to_pack = NULL;
     if (j0 < packed) {
       b_panel = panel + K * NR;
 #ifdef MT_LOAD_SAME
-    } else if (b_cs == 1 && columns == width &&
-               (M <= 2 * MR || K * b_rs * (int64_t)sizeof *b <= MT_IN_PLACE_BYTES)) {
+    } else if (b_cs == 1 && columns == width && (width == NR || M < 2 * MR)) {
+      /* The first tile reads B in place, and packs it for the others if they are many. What is
+       * wanted next is to the right of this panel, or the first panel of the next K rows. */
       b_panel = b, panel_rs = b_rs;
+      ahead = j0 + width < N ? b + width : B + K * b_rs, ahead_rs = b_rs;
+      if (M >= 2 * MR) to_pack = panel;
 #endif
     } else if (b_cs == 1 && N - j0 >= 2 * NR) {
       pack_pair(K, b, b_rs, panel);
@@ -453,9 +474,11 @@ MT_PLAIN void block_product(int64_t M, int64_t N, int64_t K, a_block A, const MT
       int64_t a_cs = A.panels ? height : A.cs;
       MT_ACC *c = C + i * c_rs + j0 * c_cs;
       if (!direct && add) copy_c(rows, columns, c, c_rs, c_cs, edge, width, 1);
-      tiles[height / 2 - 1][width == NR](K, a, A.rs, a_cs, b_panel, panel_rs, direct ? c : edge,
-                                         direct ? c_rs : width, rows, add, announce, spare);
+      tile_function *run = to_pack ? tile_and_pack : tiles[height / 2 - 1][width == NR];
+      run(K, a, A.rs, a_cs, b_panel, panel_rs, ahead, ahead_rs, to_pack, direct ? c : edge,
+          direct ? c_rs : width, rows, add, announce, spare);
       if (!direct) copy_c(rows, columns, edge, width, 1, c, c_rs, c_cs);
+      if (to_pack) b_panel = panel, panel_rs = width, to_pack = NULL;
       a += A.panels ? height * K + A_VECTORS * VL : height * A.rs;
     }
   }
