@@ -9,6 +9,7 @@
   do the branches of the combine function of a reduction or scan.
 - ``x ^ xor_sum(x)`` over an axis of two elements, with which `tl.flip` exchanges the two,
   becomes the view ``mt.swap``.
+- A store of what an `if` results in is moved into its branches, so that the result needs no memory.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from . import analysis
 from .ir import Block, Element, Function, Op, Scalar, Tensor, Type, UnsupportedOperation, Value
 
 F32 = Scalar("f32")
@@ -53,6 +55,8 @@ def rewrite(functions: list[Function]) -> Function:
                         _Selections(op.body, inner).run()
             elif op.name == "arith.xori":
                 _exchange(block, op)
+            elif op.name == "scf.if":
+                _store_in_branches(block, op)
     return kernel
 
 
@@ -352,6 +356,61 @@ class _Mapping(_Selections):
         even, odd = (self.join(parts[start::2], half) for start in range(2))
         pairs = self.new("tt.join", [even, odd], Tensor((*half.shape, 2), type_.element))
         return self.new("tt.reshape", [pairs], type_)
+
+
+# ---- Branches ------------------------------------------------------------------------------------
+
+
+def _store_in_branches(block: Block, branch: Op) -> None:
+    """Moves stores of a branch's results into its bodies, as long as nothing that touches memory
+    comes between."""
+    place = block.ops.index(branch)
+    for store in block.ops[place + 1 :]:
+        if store.name == "tt.store" and store.operands[1].op is branch:
+            pointer, value, *mask = store.operands
+            addresses = _between(block, branch, [pointer, *mask])
+            if addresses is None or value.uses != [store] or not isinstance(value.type, Tensor):
+                return
+            for op in addresses:
+                block.ops.remove(op)
+            block.ops[place:place] = addresses
+            place += len(addresses)
+            _store_in_each(branch, store)
+            block.ops.remove(store)
+        elif not analysis.is_silent(store) or store.name == "tt.load":
+            return
+
+
+def _between(block: Block, branch: Op, values: list[Value]) -> list[Op] | None:
+    """The operations after ``branch`` that compute ``values``; None if it is one of them."""
+    after = block.ops[block.ops.index(branch) + 1 :]
+    needed: set[Op] = set()
+    pending = [value.op for value in values]
+    while pending:
+        op = pending.pop()
+        if op is branch:
+            return None
+        if op in after and op not in needed:
+            needed.add(op)
+            pending += [operand.op for operand in op.operands]
+    return [op for op in after if op in needed]
+
+
+def _store_in_each(branch: Op, store: Op) -> None:
+    """Puts a copy of a store at the end of both bodies, in place of the result that it stores."""
+    result = store.operands[1]
+    number = branch.results.index(result)
+    for (body,) in branch.regions:
+        value = body.terminator.operands.pop(number)
+        value.uses.remove(body.terminator)
+        operands = [value if operand is result else operand for operand in store.operands]
+        copy = Op(store.name, operands, [], dict(store.attributes), store.words, [], store.location)
+        for operand in operands:
+            operand.uses.append(copy)
+        body.ops.insert(len(body.ops) - 1, copy)
+    branch.results.remove(result)
+    for operand in store.operands:
+        operand.uses.remove(store)
 
 
 # ---- Exchanges -----------------------------------------------------------------------------------

@@ -179,6 +179,7 @@ class _Planner:
         self.missing: set[Value] = set()
         self.steps: list[Step] = []
         self.group: Group | None = None
+        self.late: set[Value] = set()  # scalars computed after the open group
         self.position = {op: n for n, op in enumerate(block.ops)}
         self.writes: list[tuple[Op, int]] = []
         self.indices: dict[Op, Index] = {}  # of the tasks that write
@@ -225,17 +226,20 @@ class _Planner:
                     self.scalar(op)
 
     def scalar(self, op: Op) -> None:
-        """A scalar operation joins the steps before an open group that it does not need."""
-        depends = self.group and any(self.in_group(v) for v in op.operands)
-        if depends or op.name in analysis.EFFECTS or self.reads_group(op):
+        """A scalar operation joins the steps before an open group, or, if it needs a result of the
+        group, those after it."""
+        late = self.group and any(self.in_group(v) or v in self.late for v in op.operands)
+        if op.name in analysis.EFFECTS or self.reads_group(op) or late and op.name == "tt.load":
             self.close()
         if op.name in analysis.WRITES:
             self.writes.append((op, self.position[op]))
         step = ScalarStep(op)
-        if self.group:
-            self.steps.insert(len(self.steps) - 1, step)
-            return
-        self.steps.append(step)
+        if self.group and late:
+            self.late.update(op.results)
+        if self.group and not late:
+            self.steps.insert(self.steps.index(self.group), step)
+        else:
+            self.steps.append(step)
 
     def reads_group(self, op: Op) -> bool:
         """True for a scalar read from a block, or from memory that the open group may write."""
@@ -322,6 +326,7 @@ class _Planner:
 
     def close(self) -> None:
         self.group = None
+        self.late = set()
 
     def add(self, task: Task) -> None:
         domain = [e for d, e in enumerate(task.shape) if e > 1 or d == task.axis] or [1]
@@ -416,6 +421,8 @@ class _Planner:
             if (value, index) in seen or value in self.missing:
                 continue
             seen.add((value, index))
+            if value in self.late:
+                return "group"
             if value in self.produced:
                 group, stage, stored = self.produced[value]
                 if group is not self.group:

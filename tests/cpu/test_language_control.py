@@ -371,3 +371,47 @@ def test_ctrl_c_ends_a_long_loop(grid, first):
     count_up[(grid,)](out, 2, first, 64)
     interrupted(lambda: count_up[(grid,)](out, n, first, 64))
     assert 2 < out[0] < n
+
+
+@triton.jit
+def store_what_a_branch_gives(x, out, other, flag, n, B: tl.constexpr):
+    i = tl.arange(0, B)
+    v = tl.load(x + i)
+    if tl.load(flag) > 0:
+        first, second = v + 1, v * 2
+    else:
+        first, second = v - 1, v * 3
+    last = n - 1
+    tl.store(out + (last - i), first, mask=i < n)
+    tl.store(out + (last - i), second, mask=i < n // 2)
+    again = tl.load(out + i, mask=i < n, other=0.0)
+    tl.store(other + i, again)
+
+
+@triton.jit
+def read_before_the_store(x, out, flag, B: tl.constexpr):
+    i = tl.arange(0, B)
+    if tl.load(flag) > 0:
+        value = tl.load(x + i)
+    else:
+        value = tl.load(x + i) + 1
+    before = tl.load(out + i)
+    tl.store(out + i, value)
+    tl.store(x + i, before)
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_stores_of_what_a_branch_gives(taken):
+    x, flag, n = torch.randn(64), torch.tensor([taken]), 50
+    out, other = torch.full((64,), 7.0), torch.zeros(64)
+    store_what_a_branch_gives[(1,)](x, out, other, flag, n, B=64)
+    first, second = (x + 1, x * 2) if taken else (x - 1, x * 3)
+    expected = torch.full((64,), 7.0)
+    expected[:n] = first[:n].flip(0)
+    expected[n - n // 2 : n] = second[: n // 2].flip(0)
+    assert torch.equal(out, expected)
+    assert torch.equal(other[:n], expected[:n]) and not other[n:].any()
+
+    before = x.clone()
+    read_before_the_store[(1,)](x, out, flag, B=64)
+    assert torch.equal(out, before if taken else before + 1) and torch.equal(x, expected)

@@ -90,6 +90,49 @@ def test_softmax_of_columns_completes_each_reduction_before_it_is_used():
     assert not kept["e"] and not kept["m"]
 
 
+TWO_SUMS = """
+module {
+  tt.func public @sums(%x: !tt.ptr<f32>, %o: !tt.ptr<f32>) {
+    %two = arith.constant 2.0 : f32
+    %i = tt.make_range {end = 64 : i32, start = 0 : i32} : tensor<64xi32>
+    %xs = tt.splat %x : !tt.ptr<f32> -> tensor<64x!tt.ptr<f32>>
+    %p = tt.addptr %xs, %i : tensor<64x!tt.ptr<f32>>, tensor<64xi32>
+    %v = tt.load %p : tensor<64x!tt.ptr<f32>>
+    %s = "tt.reduce"(%v) <{axis = 0 : i32}> ({
+    ^bb0(%a: f32, %b: f32):
+      %5 = arith.addf %a, %b : f32
+      tt.reduce.return %5 : f32
+    }) : (tensor<64xf32>) -> f32
+    %h = arith.divf %s, %two : f32
+    %k = arith.divf %h, %two : f32
+    %ks = tt.splat %k : f32 -> tensor<64xf32>
+    %w = arith.mulf %v, OPERAND : tensor<64xf32>
+    %t = "tt.reduce"(%w) <{axis = 0 : i32}> ({
+    ^bb0(%a: f32, %b: f32):
+      %5 = arith.addf %a, %b : f32
+      tt.reduce.return %5 : f32
+    }) : (tensor<64xf32>) -> f32
+    %z = arith.addf %h, %t : f32
+    tt.store %o, %z : !tt.ptr<f32>
+    tt.return
+  }
+}
+"""
+
+
+def test_sums_share_a_loop_although_one_is_divided_before_the_other_is_made():
+    (group,) = groups(plan(TWO_SUMS.replace("OPERAND", "%v")))
+    assert names(group)[-1] == ["tt.reduce", "tt.reduce"]
+
+
+def test_a_sum_that_needs_what_is_computed_from_another_waits():
+    result = plan(TWO_SUMS.replace("OPERAND", "%ks"))
+    first, second = groups(result)
+    kinds = [step if step in (first, second) else step.op.name for step in result.steps]
+    divisions = [n for n, kind in enumerate(kinds) if kind == "arith.divf"]
+    assert kinds.index(first) < min(divisions) and max(divisions) < kinds.index(second)
+
+
 IN_PLACE = """
 module {
   tt.func public @shift(%x: !tt.ptr<f32>) {
