@@ -375,12 +375,13 @@ def silu_grad(g, x):
 @triton.jit
 def gelu(x):
     """Gaussian error linear unit (Hendrycks & Gimpel 2016), x times the normal CDF."""
-    return 0.5 * x * (1 + tl.erf(x * 0.7071067811865476))
+    half = 0.5 * x
+    return half + half * tl.erf(x * 0.7071067811865476)
 
 
 @triton.jit
 def gelu_grad(g, x):
-    cdf = 0.5 * (1 + tl.erf(x * 0.7071067811865476))
+    cdf = 0.5 + 0.5 * tl.erf(x * 0.7071067811865476)
     pdf = 0.3989422804014327 * tl.exp(-0.5 * x * x)
     return g * (cdf + x * pdf)
 
