@@ -38,16 +38,19 @@ class Batch:
     Attributes:
         table: the parameters, gradients and state, see ``kernels/optimizers.py``.
         dtype: of all of them.
+        fresh: whether the optimizer's state is made for this launch, and holds zeros.
         key: what the optimizer told its parameters apart by.
         states: the state dictionary of each parameter.
     """
 
     def __init__(
         self,
+        fresh: bool,
         key: Any,
         members: Sequence[tuple[int, Tensor, Tensor, dict[str, Any], Sequence[Tensor]]],
     ):
         """Members are: number among the gradients, parameter, gradient, state, state's tensors."""
+        self.fresh = fresh
         self.key = key
         self.dtype = members[0][1].dtype
         self.states = [state for _, _, _, state, _ in members]

@@ -223,7 +223,7 @@ class Optimizer:
         number: int,
         group: dict[str, Any],
         columns: Sequence[str],
-        key: Callable[[dict[str, Any]], Any],
+        key: Callable[[dict[str, Any]], Any] | None = None,
     ) -> list[Batch]:
         """The launches of one group's step, built anew only if something has changed.
 
@@ -232,20 +232,22 @@ class Optimizer:
         Args:
             number: which group.
             group: its parameters; those without a gradient are left out.
-            columns: the names of the state tensors, made (as zeros) where there is none.
-            key: tells by its state which parameters cannot share a launch.
+            columns: the names of the state tensors, made (as zeros) where there is none; those
+                that were made share no launch with others.
+            key: tells by its state which parameters cannot share a launch either.
         """
         signature: list = [columns]
         addresses = []
         for param in group["params"]:
-            grad = param.grad
+            grad = param._grad
             if grad is None:
                 continue
             signature += (param.address, param.layout, grad.layout)
             addresses.append(grad.address)
             if columns:
                 state = self.state[param]
-                signature.append(key(state))
+                if key is not None:
+                    signature.append(key(state))
                 for name in columns:
                     tensor = state.get(name)
                     signature.append(None if tensor is None else tensor.address)
@@ -257,34 +259,33 @@ class Optimizer:
                 self._plans[number] = (signature, addresses, plan[2])
             return plan[2]
         with no_grad():
-            batches, complete = self._build(group, columns, key)
-        if complete:
+            batches, lasting = self._build(group, columns, key)
+        if lasting:
             self._plans[number] = (signature, addresses, batches)
         else:
             self._plans.pop(number, None)
         return batches
 
     def _build(
-        self, group: dict[str, Any], columns: Sequence[str], key: Callable
+        self, group: dict[str, Any], columns: Sequence[str], key: Callable | None
     ) -> tuple[list[Batch], bool]:
         """The batches, and whether they serve later steps too."""
         members: dict[tuple, list] = {}
-        complete = True
         count = 0
         for param in group["params"]:
             if param.grad is None:
                 continue
             state = self.state[param] if columns else {}
-            kind = (param.device, param.dtype, key(state))
-            for name in columns:
-                if state.get(name) is None:
-                    state[name] = _zeros_alike(param)
-                    complete = False
+            missing = [name for name in columns if state.get(name) is None]
+            for name in missing:
+                state[name] = _zeros_alike(param)
+            own = None if key is None else key(state)
+            kind = (param.device, param.dtype, bool(missing), own)
             tensors = [state[name] for name in columns]
             members.setdefault(kind, []).append((count, param, param.grad, state, tensors))
             count += 1
-        batches = [Batch(kind[2], batch) for kind, batch in members.items()]
-        return batches, complete and all(batch.lasting for batch in batches)
+        batches = [Batch(fresh, own, batch) for (*_, fresh, own), batch in members.items()]
+        return batches, all(batch.lasting and not batch.fresh for batch in batches)
 
     # State
 
@@ -408,7 +409,7 @@ def clear_grads(params: Iterable[Tensor], set_to_none: bool) -> None:
     """Forget the gradients of parameters, or fill them with zeros."""
     for param in params:
         if set_to_none:
-            param.grad = None
+            param._grad = None
         elif param.grad is not None:
             if param.grad.requires_grad:
                 param.grad = param.grad.detach()

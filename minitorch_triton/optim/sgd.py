@@ -73,7 +73,7 @@ class SGD(Optimizer):
         loss = self._evaluate(closure)
         for number, group in enumerate(self.param_groups):
             columns = ("momentum_buffer",) if group["momentum"] else ()
-            for batch in self._batches(number, group, columns, _has_no_buffer):
+            for batch in self._batches(number, group, columns):
                 _update.call(
                     (
                         batch.table,
@@ -84,7 +84,7 @@ class SGD(Optimizer):
                         Float64(group["weight_decay"]),
                         group["nesterov"],
                         group["maximize"],
-                        batch.key,
+                        batch.fresh,
                     )
                 )
                 batch.finish()
@@ -92,10 +92,6 @@ class SGD(Optimizer):
 
 
 _update = Planned(kernels.sgd)
-
-
-def _has_no_buffer(state: dict[str, Any]) -> bool:
-    return state.get("momentum_buffer") is None
 
 
 def check_learning_rate(lr: Any) -> None:
