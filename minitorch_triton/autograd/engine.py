@@ -8,12 +8,13 @@ added with ``+`` and otherwise only passed on.
 
 from __future__ import annotations
 
-import heapq
 import threading
 from collections.abc import Callable, Sequence
+from heapq import heapify, heappop, heappush
 from typing import Any
 
-from minitorch_triton.autograd import anomaly_mode, modes
+from minitorch_triton.autograd import anomaly_mode
+from minitorch_triton.autograd.modes import state
 from minitorch_triton.autograd.node import Node
 
 Edge = tuple[Node, int]
@@ -112,16 +113,16 @@ def run_backward(
         for node in incoming
         if node not in waiting and (visited is None or node in visited)
     ]
-    heapq.heapify(ready)
+    heapify(ready)
     outer = running.task
     task = running.task = Task()
     task.roots, task.waiting, task.visited, task.callbacks = roots, waiting, visited, []
-    recorded, hooks = modes.state.grad_enabled, modes.state.saved_tensors_hooks
-    modes.state.grad_enabled = create_graph
+    recorded, hooks = state.grad_enabled, state.saved_tensors_hooks
+    state.grad_enabled = create_graph
     running.depth += 1
     try:
         while ready:
-            node = heapq.heappop(ready)[2]
+            node = heappop(ready)[2]
             inputs = incoming.pop(node, None) or [None] * len(node.outputs)
             if node.hooks is not None:
                 node.hooks.run_of_tensors(inputs)
@@ -149,12 +150,12 @@ def run_backward(
                 child = edge[0]
                 waiting[child] = left = waiting[child] - 1
                 if left == 0:
-                    heapq.heappush(ready, (-child.sequence_nr, id(child), child))
+                    heappush(ready, (-child.sequence_nr, id(child), child))
             results = ()
         for callback in task.callbacks:
             callback()
     finally:
-        modes.state.grad_enabled, modes.state.saved_tensors_hooks = recorded, hooks
+        state.grad_enabled, state.saved_tensors_hooks = recorded, hooks
         running.depth -= 1
         running.task = outer
     return [captured[edge] for edge in captures] if captures is not None else []
@@ -183,12 +184,12 @@ def _run(node: Node, inputs: list, keep_graph: bool) -> Sequence:
 
 def _in_new_thread(function: Callable, *args: Any, **kwargs: Any) -> Any:
     """Call the function where the stack is empty, in the same modes."""
-    modes_here, task = vars(modes.state).copy(), running.task
+    modes_here, task = vars(state).copy(), running.task
     outcome: list = []
     failure: list[BaseException] = []
 
     def call() -> None:
-        vars(modes.state).update(modes_here)
+        vars(state).update(modes_here)
         running.task = task
         try:
             outcome.append(function(*args, **kwargs))
@@ -219,16 +220,18 @@ def _deliver(incoming: dict[Node, list], edge: Edge, grad: Any, sender: Node, in
 def _count_dependencies(roots: Sequence[Edge]) -> dict[Node, int]:
     """For every node reached over an edge, how many edges lead to it."""
     waiting: dict[Node, int] = {}
-    seen = {node for node, _ in roots}
-    stack = list(seen)
+    starts = {node for node, _ in roots}
+    stack = list(starts)
     while stack:
         for edge in stack.pop().next_edges:
             if edge is None:
                 continue
             child = edge[0]
-            waiting[child] = waiting.get(child, 0) + 1
-            if child not in seen:
-                seen.add(child)
+            if child in waiting:
+                waiting[child] += 1
+                continue
+            waiting[child] = 1
+            if child not in starts:
                 stack.append(child)
     return waiting
 
