@@ -61,6 +61,18 @@ def own_cost(op: Op) -> int:
     return _COSTS.get(op.name, 10 if op.name.startswith("math.") else 1)
 
 
+def may_wait(loop: Op) -> bool:
+    """True of a ``while`` that does nothing but look at memory again and again, until another
+    program has written there."""
+    inner = [op for op in loop.walk() if op is not loop]
+    names = {op.name for op in inner}
+    if names & ({"tt.store", *CONTROL, *WHOLE_BLOCK} - {"scf.if"}):
+        return False
+    looks = {op for op in inner if op.name == "tt.load"}
+    again = not loop.operands or any(op.attributes.get("isVolatile") for op in looks)
+    return bool(names & ATOMICS) or bool(looks) and again
+
+
 def is_lazy(value: Value) -> bool:
     """True where an element of the block can be computed on demand from its operands."""
     op = value.op

@@ -78,7 +78,7 @@ def compile_to_c(
     headers = set().union(*(em.headers for em in emitters))
     if products:
         headers.add("mt_gemm.h")
-    text = _file(kernel, functions, headers, sites)
+    text = _file(kernel, functions, headers, sites, waits=any(e.waits for e in emitters))
     separate = set().union(*(em.apart.or_same for em in emitters))
     apart = sorted(tuple(sorted(map(kernel.arguments.index, pair))) for pair in separate)
     return CSource(text, kernel.name, products, tuple(apart))
@@ -114,12 +114,16 @@ def _function(qualifier: str, name: str, lines: list[str]) -> str:
     return f"static {qualifier}void {name}(mt_launch *L) {{\n{body}\n}}\n"
 
 
-def _file(kernel: Function, functions: list[str], headers: set[str], sites: list[Site]) -> str:
+def _file(
+    kernel: Function, functions: list[str], headers: set[str], sites: list[Site], waits: bool
+) -> str:
     body = "\n".join(functions)
     where = f"/* {kernel.name}, {kernel.location} */\n" if kernel.location else ""
     include = "".join(f'#include "{header}"\n' for header in sorted(headers))
     tables = checks.tables(sites, kernel.arguments)
-    entry = "MT_CHECKED_ENTRY(body)" if sites else "MT_ENTRY(body, 0)"
+    entry = "MT_WAITING_ENTRY(body)" if waits else "MT_ENTRY(body, 0)"
+    if sites:
+        entry = "MT_CHECKED_ENTRY(body)"
     return f"{where}{_PRELUDE}{include}{tables}\n{body}\n{entry}\n"
 
 

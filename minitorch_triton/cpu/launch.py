@@ -30,7 +30,11 @@ GRID_FORMAT = 3 * SLOT_FORMATS["i32"]
 
 SIGNALLED = 3
 BAD_GRID = 4
-STATUS_MESSAGES = {1: "a device_assert failed in kernel {name}; standard error tells which"}
+STATUS_MESSAGES = {
+    1: "a device_assert failed in kernel {name}; standard error tells which",
+    5: "a program of kernel {name} waits in a while loop for another one, and none can end that: "
+    "checked mode runs programs one after the other",
+}
 
 
 class KernelError(RuntimeError):

@@ -350,6 +350,18 @@ def test_a_lock_is_respected():
 
 
 @triton.jit
+def met(arrived):
+    tl.atomic_add(arrived, 1)
+    while tl.atomic_add(arrived, 0) < tl.num_programs(0):
+        pass
+
+
+def test_a_program_that_waits_for_a_later_one_is_told_that_it_cannot():
+    with pytest.raises(triton_cpu.KernelError, match=r"met waits in a while loop .* checked mode"):
+        met[(2,)](torch.zeros(1, dtype=torch.int32))
+
+
+@triton.jit
 def signalled(box, out):
     tl.atomic_store(box, 5)
     tl.store(out, tl.atomic_load(box))

@@ -358,6 +358,61 @@ def test_ctrl_c_ends_a_program_that_waits_forever(first):
 
 
 @triton.jit
+def meet(arrived, count):
+    """A barrier across the grid."""
+    tl.debug_barrier()
+    tl.atomic_add(arrived, 1)
+    while tl.atomic_add(arrived, 0) < count:
+        pass
+
+
+@triton.jit
+def divide_by_sum(x, sums, arrived, ROUNDS: tl.constexpr, B: tl.constexpr):
+    program, programs = tl.program_id(0), tl.num_programs(0)
+    i = program * B + tl.arange(0, B)
+    all_programs = tl.arange(0, 128)
+    for n in range(ROUNDS):
+        tl.store(sums + program, tl.sum(tl.load(x + i)))
+        meet(arrived, (2 * n + 1) * programs)
+        parts = tl.load(sums + all_programs, mask=all_programs < programs, other=0.0)
+        meet(arrived, (2 * n + 2) * programs)
+        tl.store(x + i, tl.load(x + i) / tl.sum(parts) + n)
+
+
+@pytest.mark.parametrize(("programs", "threads"), [(3, 1), (100, 1), (100, 2)])
+def test_barriers_across_the_grid(programs, threads):
+    x = torch.rand(programs, 16)
+    expected = x / x.sum()
+    expected = expected / expected.sum() + 1
+    arrived = torch.zeros(1, dtype=torch.int32)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        divide_by_sum[(programs,)](x, torch.empty(programs), arrived, ROUNDS=2, B=16)
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(x, expected)
+    assert arrived.item() == 4 * programs
+
+
+@triton.jit
+def one_after_the_next(flags, order, count):
+    """Each program waits for the one that begins after it."""
+    program = tl.program_id(0)
+    while tl.load(flags + program + 1, volatile=True) == 0:
+        pass
+    tl.store(order + program, tl.atomic_add(count, 1))
+    tl.atomic_xchg(flags + program, 1)
+
+
+def test_programs_that_wait_for_later_ones():
+    flags, order = torch.zeros(41, dtype=torch.int32), torch.zeros(40, dtype=torch.int32)
+    flags[40] = 1
+    one_after_the_next[(40,)](flags, order, torch.zeros(1, dtype=torch.int32))
+    assert order.tolist() == list(range(39, -1, -1))
+
+
+@triton.jit
 def count_up(out, n, first, B: tl.constexpr):
     i = tl.arange(0, B)
     if tl.program_id(0) >= first:

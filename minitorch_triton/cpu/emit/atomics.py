@@ -174,10 +174,11 @@ def atomic_poll(em: Emitter, op: Op, task: Task | None = None) -> None:
     limit = em.element(op.operands[2], index) if len(op.operands) > 2 else "-1"
     arrived = result_variable(em, op)
     em.headers.add("mt_wait.h")
+    em.waits = True
     em.push()
     address, type_ = cell(em, pointer, index)
     em.line(f"{ctypes.memory_type(expected.element)} expected = {text};")
     size = f"sizeof({type_})"
-    em.line(f"{arrived} = mt_wait_for({address}, &expected, {size}, {limit});")
+    em.line(f"{arrived} = mt_wait_for(L, {address}, &expected, {size}, {limit});")
     em.block("", em.pop())
     deliver_old(em, op, index, arrived)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # In each iteration of a loop that may take long, so that Ctrl-C ends it.
 STOP = "if (mt_stopped(L)) return;"
+# The same in a loop that another program may have to end.
+STOP_WAITING = "if (mt_waits(L)) return;"
 # So many iterations without loops inside take a moment, whatever they do; and those on blocks of
 # fewer elements are over in nanoseconds, and would take longer for asking.
 FEW_ITERATIONS = 1000
@@ -237,9 +239,13 @@ def while_(em: Emitter, op: Op) -> None:
         assign_scalars(em, scalars, names)
         swap_buffers(em, buffers)
 
+    waiting = analysis.may_wait(op)
+    if waiting:
+        em.line("mt_begin_waiting(L);")
     em.push()
     with changing(em, names + results):
         lines = run_body(em, before, to_after, leave)
-        em.frames[-1].lines += [*lines, STOP]
+        em.waits |= waiting
+        em.frames[-1].lines += [*lines, STOP_WAITING if waiting else STOP]
         em.block("", run_body(em, after, to_before, repeat))
     em.block("for (;;)", em.pop())

@@ -102,6 +102,7 @@ class Emitter:
         self.scratch: list[tuple[str, str, int]] = []
         self.products: set[str] = set()  # kinds of products, as mt_gemm.h names them
         self.headers: set[str] = set()  # further ones that the code needs
+        self.waits = False  # whether programs may wait for each other
 
     # Frames and names
 

@@ -1,5 +1,6 @@
 /* Running a kernel's programs: the grid loop, its threads, and their scratch memory. mt_launch.h
  * tells what a kernel makes use of; this file is compiled once, and linked with every kernel. */
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,7 +118,7 @@ typedef struct {
     int64_t next, end;
 } __attribute__((aligned(64))) mt_share;
 
-typedef struct {
+typedef struct mt_job {
     mt_programs *programs;
     const int64_t *args;
     const void *launcher; /* what tells the thread that launches from others */
@@ -130,6 +131,10 @@ typedef struct {
     int timed;   /* whether to add up `busy` */
     int64_t busy; /* nanoseconds that all threads have spent in programs */
     uint64_t float_mode;
+    int in_order;       /* whether its programs run one after the other */
+    pthread_t *helpers; /* room for MT_MAX_HELPERS threads, if its programs may wait for each other */
+    int helping;        /* how many there are */
+    char starting;      /* whether one is being started */
 } mt_job;
 
 static __thread int mt_thread_known;
@@ -168,8 +173,9 @@ static void mt_watch(mt_launch *L, mt_job *job) {
 static void mt_work(void *data) {
     mt_job *job = data;
     mt_launch L = {.args = job->args, .grid = {job->grid[0], job->grid[1], job->grid[2]},
-                   .status = &job->status, .between_looks = 1};
-    const int launches = job->launcher == &mt_thread_known, several = job->count > 1;
+                   .status = &job->status, .between_looks = 1, .job = job};
+    const int launches = job->launcher == &mt_thread_known;
+    const int several = job->count > 1 || job->helpers;
     /* Only the process's first thread handles signals, and whoever launches may be that one. */
     const int looks = launches && mt_rt && mt_rt->handle_signals;
     L.until_look = looks ? 0 : INT64_MAX;
@@ -177,7 +183,7 @@ static void mt_work(void *data) {
     if (several) __atomic_add_fetch(&job->working, 1, __ATOMIC_RELAXED);
     const uint64_t own_mode = launches ? job->float_mode : mt_float_mode();
     if (own_mode != job->float_mode) mt_set_float_mode(job->float_mode);
-    const int own = several ? mt_rt->thread_number() : 0;
+    const int own = job->count > 1 ? mt_rt->thread_number() : 0;
     for (int i = 0; i < job->count; i++) {
         mt_share *share = &job->shares[(own + i) % job->count];
         for (;;) {
@@ -196,6 +202,53 @@ static void mt_work(void *data) {
         if (looks) mt_watch(&L, job);
     }
     mt_scratch_free(&L);
+}
+
+/* ---- Programs that wait for each other ---- */
+
+/* On a GPU the programs of a launch run at the same time, at least as many as it has room for, and
+ * some kernels count on it: those with a barrier across the grid, for one. Here a program that has
+ * waited for a while gets company: a further thread, which runs programs that have not begun. */
+#define MT_PATIENCE_NS 2e6
+#define MT_MAX_HELPERS 1024
+/* How long a program may wait where no other can run. */
+#define MT_VAIN_NS 2e9
+
+static void *mt_help(void *data) {
+    mt_job *job = data;
+    mt_work(job);
+    __atomic_sub_fetch(&job->working, 1, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+static void mt_start_helper(mt_job *job) {
+    const mt_share *share = job->shares;
+    if (__atomic_exchange_n(&job->starting, 1, __ATOMIC_ACQUIRE)) return;
+    if (job->helping < MT_MAX_HELPERS &&
+        __atomic_load_n(&share->next, __ATOMIC_RELAXED) < share->end) {
+        __atomic_add_fetch(&job->working, 1, __ATOMIC_RELAXED);
+        if (pthread_create(&job->helpers[job->helping], NULL, mt_help, job) == 0) {
+            job->helping++;
+        } else {
+            __atomic_sub_fetch(&job->working, 1, __ATOMIC_RELAXED);
+        }
+    }
+    __atomic_store_n(&job->starting, 0, __ATOMIC_RELEASE);
+}
+
+__attribute__((cold)) void mt_let_others_run(mt_launch *L) {
+    const double now = mt_now_ns();
+    L->rounds = 0;
+    if (L->waiting_since == 0) L->waiting_since = now;
+    if (L->job->in_order) {
+        if (now - L->waiting_since > MT_VAIN_NS) mt_fail(L, MT_WAITS_IN_VAIN);
+        return;
+    }
+    if (now - L->waiting_since > MT_PATIENCE_NS) {
+        if (L->job->helpers) mt_start_helper(L->job);
+        L->waiting_since = now;
+    }
+    sched_yield();
 }
 
 /* What a program took in recent launches, by grid: the upper half of an entry is a hash of the grid,
@@ -294,12 +347,32 @@ int mt_run(mt_programs *programs, const int64_t *args, int32_t grid_x, int32_t g
     return job.status;
 }
 
+int mt_run_waiting(mt_programs *programs, const int64_t *args, int32_t grid_x, int32_t grid_y,
+                   int32_t grid_z) {
+    const int64_t total = mt_count_programs(grid_x, grid_y, grid_z);
+    if (total <= 0) return total < 0 ? MT_BAD_GRID : MT_OK;
+    pthread_t helpers[MT_MAX_HELPERS];
+    mt_share all = {0, total};
+    mt_job job = {.programs = programs, .args = args, .launcher = &mt_thread_known,
+                  .grid = {grid_x, grid_y, grid_z}, .shares = &all, .count = 1, .chunk = 1,
+                  .float_mode = mt_float_mode(), .helpers = helpers};
+    const int threads = mt_threads();
+    if (threads == 1 || total == 1) {
+        mt_work(&job);
+    } else {
+        mt_rt->parallel(mt_work, &job, (unsigned)(threads < total ? threads : total), 0);
+    }
+    /* Who starts a helper is waited for before it, so that all are known by then. */
+    for (int i = 0; i < job.helping; i++) pthread_join(helpers[i], NULL);
+    return job.status;
+}
+
 int mt_run_in_order(mt_programs *programs, const int64_t *args, int32_t grid_x, int32_t grid_y,
                     int32_t grid_z) {
     const int64_t total = mt_count_programs(grid_x, grid_y, grid_z);
     if (total <= 0) return total < 0 ? MT_BAD_GRID : MT_OK;
     mt_job job = {.programs = programs, .args = args, .launcher = &mt_thread_known,
-                  .grid = {grid_x, grid_y, grid_z}};
+                  .grid = {grid_x, grid_y, grid_z}, .in_order = 1};
     mt_run_here(&job, 0, total);
     return job.status;
 }

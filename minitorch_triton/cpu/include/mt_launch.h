@@ -7,7 +7,9 @@
  *     static void body(mt_launch *L) { ... L->args, L->pid, L->grid ... }
  *     MT_ENTRY(body, 0)
  *
- * A body with loops that may take long asks mt_stopped in each iteration. MT_ENTRY exports
+ * A body with loops that may take long asks mt_stopped in each iteration. A loop in which a program
+ * may wait for another one comes after mt_begin_waiting and asks mt_waits; the file with such loops
+ * ends with MT_WAITING_ENTRY(body). Both entries export
  *
  *     int mt_entry(const int64_t *args, int32_t grid_x, int32_t grid_y, int32_t grid_z);
  *     int mt_call(const int64_t *packed);   // packed = {grid_x, grid_y, grid_z, args...}
@@ -42,9 +44,12 @@ typedef struct {
     int64_t until_look; /* programs before the next look for signals, and from that to the one after */
     int64_t between_looks;
     double last_look; /* seconds, or 0 */
+    struct mt_job *job;
+    int64_t rounds;       /* of a loop that waits, since others were last let run */
+    double waiting_since; /* nanoseconds, or 0 */
 } mt_launch;
 
-enum { MT_OK = 0, MT_ASSERTION_FAILED = 1, MT_SIGNALLED = 3, MT_BAD_GRID = 4 };
+enum { MT_OK = 0, MT_ASSERTION_FAILED = 1, MT_SIGNALLED = 3, MT_BAD_GRID = 4, MT_WAITS_IN_VAIN = 5 };
 
 /* Make the launch return `code`. Running programs finish, unless they ask mt_stopped; programs not
  * yet started do not run. */
@@ -81,6 +86,22 @@ static inline __attribute__((unused)) int mt_stopped(mt_launch *L) {
     return __atomic_load_n(L->status, __ATOMIC_RELAXED) != 0;
 }
 
+#define MT_ROUNDS 1024
+
+/* See to it that the program that is waited for gets to run. */
+void mt_let_others_run(mt_launch *L);
+
+static inline __attribute__((unused)) void mt_begin_waiting(mt_launch *L) {
+    L->rounds = 0;
+    L->waiting_since = 0;
+}
+
+/* mt_stopped for an iteration of a loop that may be waiting for another program. */
+static inline __attribute__((unused)) int mt_waits(mt_launch *L) {
+    if (__builtin_expect(++L->rounds >= MT_ROUNDS, 0)) mt_let_others_run(L);
+    return mt_stopped(L);
+}
+
 /* Run programs first..last-1, numbered with the x coordinate running fastest. */
 typedef void mt_programs(mt_launch *L, int64_t first, int64_t last);
 
@@ -104,23 +125,33 @@ static inline __attribute__((always_inline)) void mt_run_range(mt_launch *L,
     }
 }
 
-/* Run a launch, on several threads if that is worth it; or on this one, program by program. */
+/* Run a launch, on several threads if that is worth it; or with as many threads as programs wait for
+ * others; or on this one, program by program. */
 int mt_run(mt_programs *programs, const int64_t *args, int32_t grid_x, int32_t grid_y,
            int32_t grid_z, double cost);
+int mt_run_waiting(mt_programs *programs, const int64_t *args, int32_t grid_x, int32_t grid_y,
+                   int32_t grid_z);
 int mt_run_in_order(mt_programs *programs, const int64_t *args, int32_t grid_x, int32_t grid_y,
                     int32_t grid_z);
 
 #define MT_EXPORT __attribute__((visibility("default")))
 
-#define MT_ENTRY(body, cost)                                                                       \
+#define MT_ENTRY_THAT_RUNS(body, ...)                                                              \
     static void mt_programs_of_body(mt_launch *L, int64_t first, int64_t last) {                   \
         mt_run_range(L, body, first, last);                                                        \
     }                                                                                              \
     MT_EXPORT int mt_entry(const int64_t *args, int32_t grid_x, int32_t grid_y, int32_t grid_z) {  \
-        return mt_run(mt_programs_of_body, args, grid_x, grid_y, grid_z, (double)(cost));          \
+        return __VA_ARGS__;                                                                        \
     }                                                                                              \
     MT_EXPORT int mt_call(const int64_t *packed) {                                                 \
         return mt_entry(packed + 3, (int32_t)packed[0], (int32_t)packed[1], (int32_t)packed[2]);   \
     }
+
+#define MT_ENTRY(body, cost)                                                                       \
+    MT_ENTRY_THAT_RUNS(                                                                            \
+        body, mt_run(mt_programs_of_body, args, grid_x, grid_y, grid_z, (double)(cost)))
+
+#define MT_WAITING_ENTRY(body)                                                                     \
+    MT_ENTRY_THAT_RUNS(body, mt_run_waiting(mt_programs_of_body, args, grid_x, grid_y, grid_z))
 
 #endif

@@ -2,11 +2,11 @@
 #ifndef MT_WAIT_H
 #define MT_WAIT_H
 
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
+#include "mt_launch.h"
 
 __attribute__((unused)) static int64_t mt_nanoseconds_(void) {
     struct timespec now;
@@ -14,12 +14,13 @@ __attribute__((unused)) static int64_t mt_nanoseconds_(void) {
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-/* False after `limit` nanoseconds, if that is not negative. */
+/* False after `limit` nanoseconds, if that is not negative, and where the launch has ended. */
 __attribute__((unused)) static bool mt_wait_for(
-    const void *cell, const void *expected, int size, int64_t limit) {
+    mt_launch *L, const void *cell, const void *expected, int size, int64_t limit) {
     uint64_t wanted = 0;
     memcpy(&wanted, expected, size);
     const int64_t start = mt_nanoseconds_();
+    mt_begin_waiting(L);
     for (;;) {
         const uint64_t seen = size == 8   ? __atomic_load_n((const uint64_t *)cell, __ATOMIC_ACQUIRE)
                               : size == 4 ? __atomic_load_n((const uint32_t *)cell, __ATOMIC_ACQUIRE)
@@ -27,7 +28,7 @@ __attribute__((unused)) static bool mt_wait_for(
                                           : __atomic_load_n((const uint8_t *)cell, __ATOMIC_ACQUIRE);
         if (seen == wanted) return true;
         if (limit >= 0 && mt_nanoseconds_() - start >= limit) return false;
-        sched_yield();
+        if (mt_waits(L)) return false;
     }
 }
 
