@@ -7,6 +7,7 @@ for the usual call, faster; `prepare` does it once for many calls.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import re
@@ -268,9 +269,9 @@ class Launcher:
             storages.note(tensors(args))
         if enter_hook is not None:
             enter_hook(launch_metadata)
-        status = self.library.call(pack(grid_x, grid_y, grid_z, *(value for _, value in slots)))
-        if status:
-            raise self.library.error(status, (grid_x, grid_y, grid_z))
+        block = pack(grid_x, grid_y, grid_z, *(value for _, value in slots))
+        if status := self.library.call(block):
+            self.library.finish(status, block)
         if exit_hook is not None:
             exit_hook(launch_metadata)
 
@@ -278,23 +279,29 @@ class Launcher:
 # ---- Compiling a variant -------------------------------------------------------------------------
 
 
-def load(path: str, name: str, signature: dict[Any, Any]) -> Launcher:
+def load(path: str, source: Any, metadata: Any) -> Launcher:
     """Load the machine code of a kernel from Triton's cache.
+
+    Args:
+        source: what Triton compiled.
+        metadata: what Triton knows of the result.
 
     Raises:
         cache.BadEntryError: it is damaged or not to be trusted.
     """
     cache.check(path)
     try:
-        return Launcher(checking.open_library(path, name), signature)
+        library = checking.open_library(path, metadata.name)
     except (OSError, AttributeError) as error:
         raise cache.BadEntryError(f"{path}: {error}") from error
+    library.for_overlaps = functools.partial(compile_for_overlaps, source, metadata)
+    return Launcher(library, source.signature)
 
 
 def attach(compiled: CompiledKernel) -> None:
     """Load a compiled kernel and fill in what Triton fills in when a GPU loads one."""
     path = next(p for name, p in compiled.metadata_group.items() if name.endswith(".so"))
-    launcher = load(path, compiled.name, compiled.src.signature)
+    launcher = load(path, compiled.src, compiled.metadata)
     compiled.module = launcher.library
     compiled.function = launcher.library.address
     # Nominal: host code written for a GPU divides by it to work out occupancy.
@@ -303,22 +310,35 @@ def attach(compiled: CompiledKernel) -> None:
 
 
 def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) -> Any:
-    """Compile, or find in Triton's disk cache, one variant of a kernel, and load it.
+    """Compile, or find in Triton's disk cache, one variant of a kernel, and load it."""
+    announce("kernel", (kernel, signature, constexprs))
+    try:
+        return compile_and_load(
+            lambda: kernel._do_compile(
+                key, signature, caches_key(), constexprs, options, attrs, warmup
+            )
+        )
+    except CompilationError as error:
+        _refuse_recursion(kernel, error)
+        raise
+
+
+def compile_for_overlaps(source: Any, metadata: Any) -> Library:
+    """The version of a compiled kernel for arguments that overlap, or are the same tensor."""
+    options = {**metadata._asdict(), "arguments_overlap": True}
+    return compile_and_load(lambda: triton_compile(source, TARGET, options)).module
+
+
+def compile_and_load(triton_compiles: Callable[[], Any]) -> Any:
+    """Have Triton compile a kernel, or find it in its cache on disk, and load it.
 
     A damaged cache entry is compiled again and replaced; where the cache cannot be written, or
-    other users could write it, the variant is compiled in a temporary directory.
+    other users could write it, the kernel is compiled in a temporary directory.
     """
-
-    announce("kernel", (kernel, signature, constexprs))
 
     def attempt() -> Any:
         try:
-            compiled = kernel._do_compile(
-                key, signature, caches_key(), constexprs, options, attrs, warmup
-            )
-        except CompilationError as error:
-            _refuse_recursion(kernel, error)
-            raise
+            compiled = triton_compiles()
         except CACHE_ERRORS as error:
             _let_go_of_unfinished_kernels(error)
             raise

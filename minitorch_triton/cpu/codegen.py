@@ -18,7 +18,7 @@ from .instrument import Site, instrument
 from .ir import Function, Pointer, Value
 from .parser import parse
 from .rewrite import rewrite
-from .schedule import Aliasing, Plan
+from .schedule import Apart, Plan
 
 _PRELUDE = """\
 #include <stdbool.h>
@@ -31,7 +31,6 @@ _PRELUDE = """\
 #define MT_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define MT_OPAQUE(x) __asm__("" : "+r"(x))
 #define MT_LANES __attribute__((aligned(64)))
-#define MT_COLD __attribute__((cold, noinline))
 #define MT_SWAP(a, b) do { __typeof__(a) other = (a); (a) = (b); (b) = other; } while (0)
 """
 
@@ -41,7 +40,8 @@ class CSource:
     """A complete C file for one kernel.
 
     ``products`` are the kinds of matrix products whose object code (see ``mt_gemm.h``) it needs.
-    ``apart`` are the pairs of arguments, by number, that must not overlap in part.
+    ``apart`` are the pairs of arguments, by number, that must not overlap in part. Of some of
+    them it does not run either if they are the same tensor; see ``mt_launch.h``.
     """
 
     text: str
@@ -63,39 +63,36 @@ def compile_to_c(
     """
     kernel = rewrite(parse(ttir))
     sites = instrument(kernel) if check else []
-    em = Emitter(kernel, Aliasing.ANY if overlap else Aliasing.NONE)
+    em = Emitter(kernel, overlap)
     if plans is not None:
         em.plans = plans
     lines = _body(em, kernel)
-    functions, emitters = [], [em]
-    if em.apart and not overlap:
-        general = Emitter(kernel, Aliasing.SAME)
-        emitters.append(general)
-        functions.append(_function("MT_COLD ", "body_of_same_tensors", _body(general, kernel)))
-        lines.insert(0, f"if ({_same_tensors(em, kernel)}) return body_of_same_tensors(L);")
-    functions.append(_function("", "body", lines))
-    products = tuple(sorted(set().union(*(em.products for em in emitters))))
-    headers = set().union(*(em.headers for em in emitters))
-    if products:
-        headers.add("mt_gemm.h")
-    text = _file(kernel, functions, headers, sites, waits=any(e.waits for e in emitters))
-    separate = set().union(*(em.apart.or_same for em in emitters))
-    apart = sorted(tuple(sorted(map(kernel.arguments.index, pair))) for pair in separate)
+    products = tuple(sorted(em.products))
+    headers = em.headers | ({"mt_gemm.h"} if products else set())
+    same = _same_tensors(em.apart, kernel)
+    if sites:
+        entry = f"MT_CHECKED_ENTRY(body, {same})"
+    elif em.waits:
+        entry = f"MT_WAITING_ENTRY(body, {same})"
+    else:
+        entry = f"MT_ENTRY(body, {same}, 0)"
+    text = _file(kernel, lines, headers, sites, entry)
+    apart = sorted(tuple(sorted(map(kernel.arguments.index, pair))) for pair in em.apart.or_same)
     return CSource(text, kernel.name, products, tuple(apart))
 
 
-def _same_tensors(em: Emitter, kernel: Function) -> str:
-    """A test in C whether pointers are equal that ``body`` takes to be different tensors."""
+def _same_tensors(apart: Apart, kernel: Function) -> str:
+    """A test in C whether arguments are the same tensor that are taken to be different ones."""
 
     def equal(pair: frozenset[Value]) -> str:
         a, b = sorted(kernel.arguments.index(value) for value in pair)
-        return f"L->args[{a}] == L->args[{b}]"
+        return f"args[{a}] == args[{b}]"
 
     tests = []
-    for pair, unless in em.apart.items():
+    for pair, unless in apart.items():
         harmless = " && ".join(sorted(map(equal, unless or ())))
         tests.append(f"{equal(pair)} && !({harmless})" if harmless else equal(pair))
-    return " || ".join(f"({test})" for test in sorted(tests))
+    return " || ".join(f"({test})" for test in sorted(tests)) or "0"
 
 
 def _body(em: Emitter, kernel: Function) -> list[str]:
@@ -109,22 +106,17 @@ def _body(em: Emitter, kernel: Function) -> list[str]:
     return [_allocation(*array) for array in em.scratch] + lines
 
 
-def _function(qualifier: str, name: str, lines: list[str]) -> str:
-    body = "\n".join(f"    {line}" for line in lines)
-    return f"static {qualifier}void {name}(mt_launch *L) {{\n{body}\n}}\n"
-
-
 def _file(
-    kernel: Function, functions: list[str], headers: set[str], sites: list[Site], waits: bool
+    kernel: Function, lines: list[str], headers: set[str], sites: list[Site], entry: str
 ) -> str:
-    body = "\n".join(functions)
+    body = "\n".join(f"    {line}" for line in lines)
     where = f"/* {kernel.name}, {kernel.location} */\n" if kernel.location else ""
     include = "".join(f'#include "{header}"\n' for header in sorted(headers))
     tables = checks.tables(sites, kernel.arguments)
-    entry = "MT_WAITING_ENTRY(body)" if waits else "MT_ENTRY(body, 0)"
-    if sites:
-        entry = "MT_CHECKED_ENTRY(body)"
-    return f"{where}{_PRELUDE}{include}{tables}\n{body}\n{entry}\n"
+    return (
+        f"{where}{_PRELUDE}{include}{tables}\n"
+        f"static void body(mt_launch *L) {{\n{body}\n}}\n\n{entry}\n"
+    )
 
 
 def _declaration(element, name: str) -> str:

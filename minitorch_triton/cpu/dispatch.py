@@ -135,7 +135,7 @@ def _mt_run(_mt_x, _mt_y, _mt_z, {parameters}):
         raise _mt_grid_error((_mt_x, _mt_y, _mt_z)) or _mt_caught from None
     _mt_status = _mt_call(_mt_block)
     if _mt_status:
-        raise _mt_error(_mt_status, (_mt_x, _mt_y, _mt_z))
+        _mt_finish(_mt_status, _mt_block)
 """
 
 
@@ -233,7 +233,7 @@ def make_run(compiled: CompiledKernel, bound_args: dict[str, Any]) -> Callable:
             overlapping.append(f"{storages_of[a]} == {storages_of[b]} and _mt_overlap({a}, {b})")
     library = compiled.module
     namespace = {
-        "_mt_call": library.call, "_mt_error": library.error,
+        "_mt_call": library.call, "_mt_finish": library.finish,
         "_mt_pack_error": struct.error, "_mt_grid_error": grid_error,
         "_mt_noted_address": storages.noted_address, "_mt_overlap": overlap,
         "_mt_described": described, "_mt_pack": packer(types),

@@ -161,7 +161,7 @@ def load_launcher(source: Any, metadata: Any) -> binding.Launcher:
     path = manager.get_file(f"{source.name[:150]}.so")
     if path is None:
         raise cache.BadEntryError(f"the machine code of {metadata.name} is not in the cache")
-    return binding.load(path, metadata.name, source.signature)
+    return binding.load(path, source, metadata)
 
 
 # ---- Routing -------------------------------------------------------------------------------------

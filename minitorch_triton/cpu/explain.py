@@ -198,7 +198,7 @@ def describe_plan(plan: Plan) -> str:
 
 
 # The functions that a kernel's C file defines; others are the same in every kernel.
-_OWN_FUNCTION = re.compile(r"\w+ <(body(_of_same_tensors)?|mt_programs_of_body|mt_checked_body)\b")
+_OWN_FUNCTION = re.compile(r"\w+ <(body|mt_programs_of_body|mt_checked_body)\b")
 
 
 def disassemble(code: bytes) -> str:

@@ -30,6 +30,7 @@ GRID_FORMAT = 3 * SLOT_FORMATS["i32"]
 
 SIGNALLED = 3
 BAD_GRID = 4
+SAME_TENSORS = 6
 STATUS_MESSAGES = {
     1: "a device_assert failed in kernel {name}; standard error tells which",
     5: "a program of kernel {name} waits in a while loop for another one, and none can end that: "
@@ -160,6 +161,22 @@ class Library:
         self.handle.mt_attach(ctypes.byref(runtime()))
         self.call = self.handle.mt_call  # ctypes passes bytes as they are, and expects an int
         self.address = ctypes.cast(self.handle.mt_entry, ctypes.c_void_p).value
+        # Compiles the version for arguments that overlap; `finish` replaces it by what it gave.
+        self.for_overlaps: Callable[[], Library] | Library | None = None
+
+    def finish(self, status: int, block: bytes) -> None:
+        """What there is to do after a call that has returned a status other than 0.
+
+        Raises:
+            BaseException: the kernel has ended with an error; see `error`.
+        """
+        if status != SAME_TENSORS:
+            raise self.error(status, struct.unpack_from(GRID_FORMAT, block))
+        if not isinstance(self.for_overlaps, Library):
+            assert self.for_overlaps is not None
+            self.for_overlaps = self.for_overlaps()
+        if status := self.for_overlaps.call(block):
+            self.for_overlaps.finish(status, block)
 
     def error(self, status: int, grid: Sequence[int]) -> BaseException:
         """The exception for a status other than 0 of a launch with this grid."""
@@ -221,4 +238,4 @@ class PreparedKernel:
     def start(self, block: bytes) -> None:
         """:meth:`launch` with what ``pack(*grid, *values)`` has made of the numbers."""
         if status := self._call(block):
-            raise self._library.error(status, struct.unpack_from(GRID_FORMAT, block))
+            self._library.finish(status, block)

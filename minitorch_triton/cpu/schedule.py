@@ -17,7 +17,6 @@ blocks those are turns out while planning, so planning is repeated until nothing
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
@@ -94,14 +93,6 @@ Step = ScalarStep | WholeStep | Group
 Pair = frozenset[Value]
 
 
-class Aliasing(enum.IntEnum):
-    """What two pointer arguments may be."""
-
-    NONE = 0  # different tensors that have no memory in common
-    SAME = 1  # that, or the same tensor
-    ANY = 2  # that, or tensors that overlap in part
-
-
 class Apart(dict[Pair, frozenset[Pair] | None]):
     """The pairs of a kernel's pointers that must not be the same tensor for its code to be right.
 
@@ -141,18 +132,18 @@ def plan_block(
     assigned: dict[Value, list[Value]],
     memory: set[Value],
     arguments: Container[Value] | None = None,
-    aliasing: Aliasing = Aliasing.NONE,
+    overlap: bool = False,
 ) -> Plan:
     """Plans a block.
 
     ``carried`` maps what enclosing loops advance to its initial value; ``assigned`` maps operands
     of the terminator to the arrays they go to; ``memory`` are the blocks that are in memory when
-    this one starts. Where ``aliasing`` is NONE, ``arguments`` (None: whatever no operation
-    computes) are taken to be different tensors.
+    this one starts. ``arguments`` (None: whatever no operation computes) are taken to be different
+    tensors, unless ``overlap``.
     """
     keep: set[Value] = set()
     while True:
-        planner = _Planner(block, carried, assigned, keep, memory, arguments, aliasing)
+        planner = _Planner(block, carried, assigned, keep, memory, arguments, overlap)
         plan = planner.run()
         if not planner.missing:
             return plan
@@ -167,14 +158,14 @@ def reversed_rows(task: Task) -> bool:
 
 
 class _Planner:
-    def __init__(self, block, carried, assigned, keep, memory, arguments, aliasing):
+    def __init__(self, block, carried, assigned, keep, memory, arguments, overlap):
         self.block = block
         self.memory = memory
         self.carried = dict(carried)
         self.assigned = assigned
         self.keep = keep
         self.arguments = arguments
-        self.aliasing = aliasing
+        self.overlap = overlap
         self.apart = Apart()
         self.missing: set[Value] = set()
         self.steps: list[Step] = []
@@ -611,11 +602,11 @@ class _Planner:
         if mine is theirs:
             return not equal
         if not self.is_argument(mine) or not self.is_argument(theirs):
-            return not equal and self.aliasing < Aliasing.ANY
-        if not equal and self.aliasing < Aliasing.ANY:
+            return not equal and not self.overlap
+        if not equal and not self.overlap:
             self.apart.or_same.add(frozenset((mine, theirs)))
             return True
-        if self.aliasing or not all(self.is_argument(v) for pair in equal for v in pair):
+        if self.overlap or not all(self.is_argument(v) for pair in equal for v in pair):
             return False
         self.apart.require(frozenset((mine, theirs)), unless=equal)
         return True
@@ -627,9 +618,9 @@ class _Planner:
             return True
         if self.same_places(a, b) == frozenset() or analysis.ATOMICS & {a.name, b.name}:
             return True  # in place, which is usual; and other threads change what atomics guard
-        if self.aliasing == Aliasing.NONE:
+        if not self.overlap:
             self.apart.require(frozenset((mine, theirs)))
-        return self.aliasing > Aliasing.NONE
+        return self.overlap
 
     def is_argument(self, pointer: Value | None) -> bool:
         if pointer is None or pointer.op is not None:

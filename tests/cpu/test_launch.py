@@ -26,7 +26,7 @@ static double seconds(void) {{
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }}
 static void body(mt_launch *L) {{ {body} }}
-MT_ENTRY(body, {cost})
+MT_ENTRY(body, 0, {cost})
 """
 
 

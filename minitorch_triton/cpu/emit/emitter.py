@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from .. import analysis
 from ..ir import Block, Element, Function, Op, Pointer, Scalar, Tensor, UnsupportedOperation, Value
 from ..poly import Poly, literal
-from ..schedule import Aliasing, Apart, Group, Plan, ScalarStep, WholeStep, plan_block
+from ..schedule import Apart, Group, Plan, ScalarStep, WholeStep, plan_block
 from ..views import VIEWS, ZERO, Index, flatten, is_view, source_index
 from . import ctypes
 from .loops import emit_group
@@ -72,13 +72,13 @@ class Address:
 class Emitter:
     """Writes the C body of one kernel.
 
-    ``aliasing`` tells what its pointers may be; ``apart`` collects the pairs that must not be the
-    same tensor, or overlap.
+    ``overlap`` tells whether its pointers may be the same tensor, or overlap; where they may not,
+    ``apart`` collects the pairs for which that matters.
     """
 
-    def __init__(self, function: Function, aliasing: Aliasing = Aliasing.NONE):
+    def __init__(self, function: Function, overlap: bool = False):
         self.function = function
-        self.aliasing = aliasing
+        self.overlap = overlap
         self.apart = Apart()
         self.frames: list[Frame] = []
         self.depths: dict[str, int] = {}
@@ -511,7 +511,7 @@ class Emitter:
             self.homes[op] = self.depth
         arguments = self.function.arguments
         memory = set(self.arrays)
-        plan = plan_block(block, self.carried, assigned or {}, memory, arguments, self.aliasing)
+        plan = plan_block(block, self.carried, assigned or {}, memory, arguments, self.overlap)
         self.plans.append(plan)
         self.apart.include(plan.apart)
         self.allocate(plan)

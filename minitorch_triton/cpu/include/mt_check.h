@@ -1,7 +1,7 @@
 /* Checked mode: what a kernel asks before each of its accesses to memory.
  *
  * A checked kernel's C file calls mt_check_row before every load, store and atomic, for a row of
- * lanes at a time, and ends with MT_CHECKED_ENTRY(body) instead of MT_ENTRY(body), which exports
+ * lanes at a time, and ends with MT_CHECKED_ENTRY instead of MT_ENTRY, which exports
  *
  *     int mt_checked_call(const int64_t *packed, mt_checks *checks);
  *
@@ -310,19 +310,21 @@ static inline void mt_check_end(mt_launch *L) {
     }
 }
 
-#define MT_CHECKED_ENTRY(body)                                                                     \
+#define MT_CHECKED_ENTRY(body, same)                                                               \
     static void mt_checked_body(mt_launch *L) {                                                    \
         mt_check_begin(L);                                                                         \
         body(L);                                                                                   \
         if (!*L->status) mt_check_end(L);                                                          \
     }                                                                                              \
-    MT_ENTRY(mt_checked_body, 0)                                                                   \
+    MT_ENTRY(mt_checked_body, same, 0)                                                             \
     MT_EXPORT int mt_checked_call(const int64_t *packed, mt_checks *checks) {                      \
+        const int64_t *args = packed + 3;                                                          \
         const int32_t x = (int32_t)packed[0], y = (int32_t)packed[1], z = (int32_t)packed[2];      \
+        if (same) return MT_SAME_TENSORS;                                                          \
         checks->several = x > 1 || y > 1 || z > 1;                                                 \
         mt_checks *outer = mt_check;                                                               \
         mt_check = checks;                                                                         \
-        const int status = mt_run_in_order(mt_programs_of_body, packed + 3, x, y, z);              \
+        const int status = mt_run_in_order(mt_programs_of_body, args, x, y, z);                    \
         mt_check = outer;                                                                          \
         return status;                                                                             \
     }

@@ -1,15 +1,17 @@
 /* Running a kernel's programs: what the C file of a kernel sees of it.
  *
- * A kernel's C file defines its body, and ends with MT_ENTRY, whose second argument says how many
- * nanoseconds a program takes (it may use args[] and is evaluated once per launch), 0 where that is
- * not known:
+ * A kernel's C file defines its body, and ends with MT_ENTRY:
  *
  *     static void body(mt_launch *L) { ... L->args, L->pid, L->grid ... }
- *     MT_ENTRY(body, 0)
+ *     MT_ENTRY(body, args[0] == args[1], 0)
+ *
+ * Its second argument says where arguments are the same tensor that the body takes to be different
+ * ones, 0 where there are none; the third how many nanoseconds a program takes, 0 where that is not
+ * known. Both may use args[], and are evaluated once per launch.
  *
  * A body with loops that may take long asks mt_stopped in each iteration. A loop in which a program
  * may wait for another one comes after mt_begin_waiting and asks mt_waits; the file with such loops
- * ends with MT_WAITING_ENTRY(body). Both entries export
+ * ends with MT_WAITING_ENTRY(body, same). Both entries export
  *
  *     int mt_entry(const int64_t *args, int32_t grid_x, int32_t grid_y, int32_t grid_z);
  *     int mt_call(const int64_t *packed);   // packed = {grid_x, grid_y, grid_z, args...}
@@ -19,9 +21,9 @@
  *     void mt_attach(const mt_runtime *);   // called once, when the library is loaded
  *
  * Each slot of args is 8 bytes: a pointer or an integer as int64_t, every float as a double.
- * The functions return 0, or the code that a program gave to mt_fail, or MT_BAD_GRID. Programs of
- * one launch may run in any order and at the same time; a launch may be started from many threads at
- * once.
+ * The functions return 0, or the code that a program gave to mt_fail, or MT_BAD_GRID; or, without
+ * having run anything, MT_SAME_TENSORS: another version of the kernel has to run. Programs of one
+ * launch may run in any order and at the same time; a launch may be started from many threads at once.
  */
 #ifndef MT_LAUNCH_H
 #define MT_LAUNCH_H
@@ -49,7 +51,14 @@ typedef struct {
     double waiting_since; /* nanoseconds, or 0 */
 } mt_launch;
 
-enum { MT_OK = 0, MT_ASSERTION_FAILED = 1, MT_SIGNALLED = 3, MT_BAD_GRID = 4, MT_WAITS_IN_VAIN = 5 };
+enum {
+    MT_OK = 0,
+    MT_ASSERTION_FAILED = 1,
+    MT_SIGNALLED = 3,
+    MT_BAD_GRID = 4,
+    MT_WAITS_IN_VAIN = 5,
+    MT_SAME_TENSORS = 6
+};
 
 /* Make the launch return `code`. Running programs finish, unless they ask mt_stopped; programs not
  * yet started do not run. */
@@ -136,22 +145,24 @@ int mt_run_in_order(mt_programs *programs, const int64_t *args, int32_t grid_x, 
 
 #define MT_EXPORT __attribute__((visibility("default")))
 
-#define MT_ENTRY_THAT_RUNS(body, ...)                                                              \
+#define MT_ENTRY_THAT_RUNS(body, same, ...)                                                        \
     static void mt_programs_of_body(mt_launch *L, int64_t first, int64_t last) {                   \
         mt_run_range(L, body, first, last);                                                        \
     }                                                                                              \
     MT_EXPORT int mt_entry(const int64_t *args, int32_t grid_x, int32_t grid_y, int32_t grid_z) {  \
+        if (same) return MT_SAME_TENSORS;                                                          \
         return __VA_ARGS__;                                                                        \
     }                                                                                              \
     MT_EXPORT int mt_call(const int64_t *packed) {                                                 \
         return mt_entry(packed + 3, (int32_t)packed[0], (int32_t)packed[1], (int32_t)packed[2]);   \
     }
 
-#define MT_ENTRY(body, cost)                                                                       \
+#define MT_ENTRY(body, same, cost)                                                                 \
     MT_ENTRY_THAT_RUNS(                                                                            \
-        body, mt_run(mt_programs_of_body, args, grid_x, grid_y, grid_z, (double)(cost)))
+        body, same, mt_run(mt_programs_of_body, args, grid_x, grid_y, grid_z, (double)(cost)))
 
-#define MT_WAITING_ENTRY(body)                                                                     \
-    MT_ENTRY_THAT_RUNS(body, mt_run_waiting(mt_programs_of_body, args, grid_x, grid_y, grid_z))
+#define MT_WAITING_ENTRY(body, same)                                                               \
+    MT_ENTRY_THAT_RUNS(                                                                            \
+        body, same, mt_run_waiting(mt_programs_of_body, args, grid_x, grid_y, grid_z))
 
 #endif
