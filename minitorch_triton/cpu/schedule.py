@@ -147,7 +147,7 @@ def plan_block(
         plan = planner.run()
         if not planner.missing:
             return plan
-        keep |= planner.missing
+        keep |= {value for value in planner.missing if not planner.computed_from_missing(value)}
 
 
 def reversed_rows(task: Task) -> bool:
@@ -548,6 +548,18 @@ class _Planner:
             return True
         use = (stage, index)
         return self.first_use.setdefault(value, use) != use
+
+    def computed_from_missing(self, value: Value) -> bool:
+        """True for a block that may no longer be dear once others are kept."""
+        pending, seen = list(value.op.operands), set()
+        while pending:
+            current = pending.pop()
+            if current in self.missing:
+                return True
+            if current not in seen and current not in self.keep and analysis.is_lazy(current):
+                seen.add(current)
+                pending += current.op.operands
+        return False
 
     def cost(self, value: Value) -> int:
         """Cost of one element, all operands that are not in memory included (each once)."""
