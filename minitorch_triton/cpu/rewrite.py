@@ -55,6 +55,8 @@ def rewrite(functions: list[Function]) -> Function:
                         _Selections(op.body, inner).run()
             elif op.name == "arith.xori":
                 _exchange(block, op)
+            elif op.attributes.get("string", "").startswith("griddepcontrol."):
+                op.name = "tt.grid_dependency_wait"  # its name since Triton 3.9
             elif op.name == "scf.if":
                 _store_in_branches(block, op)
     return kernel

@@ -135,6 +135,7 @@ def test_scaled_product(formats):
 
 @triton.jit
 def hinted_copy(x, out, n, BLOCK: tl.constexpr):
+    tl.extra.cuda.gdc_wait()
     tl.assume(n > 0)
     i = tl.max_contiguous(tl.multiple_of(tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), 8), 8)
     i = tl.max_constancy(i, 1)
@@ -143,6 +144,7 @@ def hinted_copy(x, out, n, BLOCK: tl.constexpr):
     )
     v += tl.load(x + i, i < n, 0.0, cache_modifier=".ca", eviction_policy="evict_first")
     tl.debug_barrier()
+    tl.extra.cuda.gdc_launch_dependents()
     tl.store(out + i, v, i < n, cache_modifier=".cs", eviction_policy="evict_first")
     tl.atomic_add(out + n, 1.0, sem="acquire", scope="sys")
     tl.atomic_xchg(out + n + 1, 3.0, sem="release", scope="cta")

@@ -589,8 +589,11 @@ def _is_symbol(poly: Poly) -> bool:
 
 
 # Operations that need no entry in the registry: addresses, which `Emitter.address` takes apart,
-# views, and what has no meaning for a single thread.
-_KNOWN = {"tt.addptr", *VIEWS, "gpu.barrier", "ttg.barrier", "llvm.intr.assume"}
+# views, and what has no meaning for a single thread, or where a launch ends before the next begins.
+_KNOWN = {
+    *("tt.addptr", *VIEWS, "gpu.barrier", "ttg.barrier", "llvm.intr.assume"),
+    *("tt.grid_dependency_wait", "tt.grid_dependency_launch_dependents"),
+}
 _LITERAL = re.compile(r"true|false|-?\d+(\.\d*)?(e[+-]?\d+)?f?|-?MT_INFINITY|MT_NAN")
 _ORDER = {"slt": (False, 0), "sle": (False, 1), "sgt": (True, 0), "sge": (True, 1)}
 # C keywords, the loop variables and other names of emitted code, and C functions.
