@@ -213,15 +213,14 @@ MT_FN double mt_sigmoid_f64(double x) {
 MT_FN float mt_tanh_f32(float x) {
     const uint32_t sign = mt_f32_bits(x) & 0x80000000u;
     const float magnitude = mt_bits_f32(mt_f32_bits(x) ^ sign);
-    const float clamped = magnitude > 9.25f ? 9.25f : magnitude;
-    const float shifted = MT_FMA_f32(clamped, 2.7f, MT_ROUND_BIASED_F32_);
-    const float r = MT_FMA_f32(shifted - MT_ROUND_BIASED_F32_, -0x1.62e43p-2f, clamped);
+    const float shifted = MT_FMA_f32(magnitude, 2.7f, MT_ROUND_BIASED_F32_);
+    const float r = MT_FMA_f32(shifted - MT_ROUND_BIASED_F32_, -0x1.62e43p-2f, magnitude);
     const float r2 = r * r, t = MT_FMA_f32(r * r2, mt_poly_tanh_f32_(r2), r);
     const float s = mt_bits_f32(mt_f32_bits(shifted) << 23);
     const int far = magnitude > 0.65f;
     const float below = MT_FMA_f32(t, s - 1.0f, s + 1.0f);
     const float above = MT_FMA_f32(t, far ? 2.0f : s + 1.0f, far ? below - 2.0f : s - 1.0f);
-    return mt_with_sign_(above / below, sign);
+    return mt_with_sign_(magnitude > 9.25f ? 1.0f : above / below, sign);
 }
 MT_FN double mt_tanh_f64(double x) {
     const double magnitude = __builtin_fabs(x), x2 = x * x;
@@ -231,14 +230,14 @@ MT_FN double mt_tanh_f64(double x) {
     return mt_copysign_f64(magnitude < 0.625 ? near : far, x);
 }
 
-/* 1 - exp(-t) with t = -log(1 - erf|x|), which is |x| times a polynomial; -t = n log(2) + r. */
+/* 1 - exp(t) with t = log(1 - erf|x|), which is |x| times a polynomial; t = n log(2) + r. */
 MT_FN float mt_erf_f32(float x) {
     const uint32_t sign = mt_f32_bits(x) & 0x80000000u;
     const float magnitude = mt_bits_f32(mt_f32_bits(x) ^ sign);
-    const float m = magnitude > 4.0f ? 4.0f : magnitude;
-    const float t = MT_FMA_f32(m, 0x1.20dd76p+0f, m * mt_poly_erf_f32_(m));
-    const float shifted = MT_FMA_f32(t, -0x1.715476p+0f, MT_ROUND_BIASED_F32_);
-    const float r = MT_FMA_f32(shifted - MT_ROUND_BIASED_F32_, -0x1.62e43p-1f, -t);
+    const float near = magnitude * mt_poly_erf_f32_(magnitude);
+    const float t = magnitude > 4.0f ? -18.0f : MT_FMA_f32(magnitude, -0x1.20dd76p+0f, -near);
+    const float shifted = MT_FMA_f32(t, 0x1.715476p+0f, MT_ROUND_BIASED_F32_);
+    const float r = MT_FMA_f32(shifted - MT_ROUND_BIASED_F32_, -0x1.62e43p-1f, t);
     const float p = MT_FMA_f32(r * r, mt_poly_expm1_f32_(r), r);
     const float s = mt_bits_f32(mt_f32_bits(shifted) << 23);
     return mt_with_sign_(MT_FMA_f32(-p, s, 1.0f - s), sign);
