@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import Any
 
 from minitorch_triton.autograd import anomaly_mode
@@ -86,7 +86,8 @@ def run_backward(
     Returns:
         The captured gradients, None for an edge that the roots do not depend on.
     """
-    if running.depth >= MAX_DEPTH:
+    depth = running.depth
+    if depth >= MAX_DEPTH:
         return _in_new_thread(
             run_backward,
             roots,
@@ -107,19 +108,17 @@ def run_backward(
     incoming: dict[Node, list] = {}
     for edge, grad in zip(roots, grads, strict=True):
         _deliver(incoming, edge, grad, *edge)
-    # Roots that another root leads to wait for it.
-    ready = [
-        (-node.sequence_nr, id(node), node)
-        for node in incoming
-        if node not in waiting and (visited is None or node in visited)
-    ]
-    heapify(ready)
+    ready: list[tuple[int, int, Node]] = []
+    for node in incoming:
+        # Roots that another root leads to wait for it.
+        if node not in waiting and (visited is None or node in visited):
+            heappush(ready, (-node.sequence_nr, id(node), node))
     outer = running.task
     task = running.task = Task()
     task.roots, task.waiting, task.visited, task.callbacks = roots, waiting, visited, []
     recorded, hooks = state.grad_enabled, state.saved_tensors_hooks
     state.grad_enabled = create_graph
-    running.depth += 1
+    running.depth = depth + 1
     try:
         while ready:
             node = heappop(ready)[2]
@@ -156,7 +155,7 @@ def run_backward(
             callback()
     finally:
         state.grad_enabled, state.saved_tensors_hooks = recorded, hooks
-        running.depth -= 1
+        running.depth = depth
         running.task = outer
     return [captured[edge] for edge in captures] if captures is not None else []
 

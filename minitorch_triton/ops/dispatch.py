@@ -686,14 +686,11 @@ class Op:
                 edges.append(edge)
         needs = tuple(needed)
         linked = self.linked
-        outputs = []
-        for number in linked:
-            result = results[number]
-            may_be_argument = version is None and self.plan_forward.returns_arguments
-            if may_be_argument and any(result is arg for arg in args):
-                results[number] = result.detach()
-            outputs.append(result.layout)
-        node = self.node_type(edges, outputs)
+        if version is None and self.plan_forward.returns_arguments:
+            for number in linked:
+                if any(results[number] is arg for arg in args):
+                    results[number] = results[number].detach()
+        node = self.node_type(edges, [results[number].layout for number in linked])
         node.needs = needs
         node.places = places
         node.saved = saved = []
