@@ -179,11 +179,19 @@ def kind_of(cls: type) -> Callable[[Any], Memory | None] | None:
 
 
 def memory_of_torch(tensor: Any, *_: Any, **__: Any) -> Memory | None:
-    """The storage of a torch tensor in host memory."""
+    """The storage of a torch tensor in host memory.
+
+    None for a tensor that only stands for one, as those do with which torch.compile traces.
+    """
     if tensor.device.type != "cpu" or tensor.layout != sys.modules["torch"].strided:
         return None
-    storage = tensor.untyped_storage()
-    return Memory(storage, storage.data_ptr(), storage.nbytes())
+    try:
+        storage = tensor.untyped_storage()
+        if storage.device.type != "cpu":
+            return None  # a fake tensor's storage is on "meta"
+        return Memory(storage, storage.data_ptr(), storage.nbytes())
+    except RuntimeError:  # a wrapper's storage has no address
+        return None
 
 
 def note(tensors: Iterable[Any]) -> None:

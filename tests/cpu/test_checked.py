@@ -12,6 +12,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import minitorch_triton as mt
 import minitorch_triton.cpu as triton_cpu
@@ -194,6 +195,18 @@ def test_freed_memory_belongs_to_no_tensor():
     table[(1,)](pointers, torch.tensor([64]), BLOCK=64)
     del x
     assert finding(table, (1,), pointers, torch.tensor([64]), BLOCK=64).kind == "no storage"
+
+
+def test_tensors_that_stand_for_others_have_no_memory():
+    """torch.compile and torch.func trace with such; they may allocate, and live on for a while."""
+    with FakeTensorMode():
+        stand_in = torch.empty(5)
+    traced = torch.func.vmap(lambda row: torch.empty_like(row).fill_(3.0) + row)(torch.ones(3, 2))
+    assert (traced == 4).all()
+    with triton_cpu.checked(False):
+        x = torch.zeros(5)
+    table[(1,)](torch.tensor([x.data_ptr()]), torch.tensor([5]), BLOCK=64)  # asks all live objects
+    assert (x == 1).all() and stand_in.shape == (5,)
 
 
 @triton.jit
