@@ -8,6 +8,10 @@ import torch
 import torch.nn.functional as F
 import triton
 import triton.language as tl
+from torch._inductor import config as inductor
+from torch._inductor.runtime.triton_heuristics import CachingAutotuner
+
+import minitorch_triton.cpu as triton_cpu
 
 # ---- Vector addition -----------------------------------------------------------------------------
 
@@ -364,3 +368,31 @@ def test_attention(causal, dtype, tolerance):
         q.double(), k.double(), v.double(), is_causal=causal, scale=0.125
     )
     torch.testing.assert_close(output.double(), expected, atol=tolerance, rtol=tolerance)
+
+
+# ---- What torch.compile writes -------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own, while it traces
+def test_kernels_that_torch_compile_writes(monkeypatch, tmp_path):
+    """A reduction that stays in a block, one that loops, a scan, indices of the largest."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+
+    def compute(x, y):
+        return torch.softmax(x.sin() + y, 1), x.var(), x.cumsum(0), x.argmax(1)
+
+    launched = set()
+    run_kernel = CachingAutotuner.run
+
+    def run(self, *args, **kwargs):
+        launched.add(self.fn.__name__.split("_")[1])
+        return run_kernel(self, *args, **kwargs)
+
+    monkeypatch.setattr(CachingAutotuner, "run", run)
+    x, y = torch.randn(33, 700), torch.randn(700)
+    with inductor.patch(cpu_backend="triton", compile_threads=1):
+        results = torch.compile(compute)(x, y)
+    assert launched >= {"per", "red"}  # persistent and looping
+    for result, expected in zip(results, compute(x, y), strict=True):
+        torch.testing.assert_close(result, expected, atol=1e-4, rtol=1e-5)
+    assert triton_cpu.is_enabled()
