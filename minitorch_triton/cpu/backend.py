@@ -273,16 +273,19 @@ def make_so(text: str, metadata: dict, options: CPUOptions) -> bytes:
     flags = ["-ffp-contract=fast" if options.enable_fp_fusion else "-ffp-contract=off"]
     if text.count("\n") > LONG_LINES:
         flags += LONG_FLAGS
-    objects = [launch_object(), *map(product_object, metadata["products"])]
+    objects = [common_object("mt_launch"), *map(product_object, metadata["products"])]
+    if options.check:
+        objects.append(common_object("mt_check"))
     code = compiled(text, metadata["name"], tuple(flags), objects)
     announce("so", code)
     return cache.seal(code)
 
 
 @functools.lru_cache
-def launch_object() -> bytes:
-    """The object code of ``mt_launch.c``, which every kernel is linked with."""
-    return compiled((toolchain.INCLUDE_DIR / "mt_launch.c").read_text(), "mt_launch", ("-c",))
+def common_object(name: str) -> bytes:
+    """The object code of a C file of ours that kernels are linked with: ``mt_launch``, which runs
+    the programs of each, or ``mt_check``."""
+    return compiled((toolchain.INCLUDE_DIR / f"{name}.c").read_text(), name, ("-c",))
 
 
 @functools.lru_cache

@@ -69,7 +69,7 @@ def directory(tmp_path, monkeypatch):
 @pytest.fixture
 def compilations(monkeypatch):
     """How often the C compiler has been called for a kernel."""
-    backend.launch_object()
+    backend.common_object("mt_launch")
     calls = []
     compile_c = toolchain.compile_c
 

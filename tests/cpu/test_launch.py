@@ -32,7 +32,7 @@ MT_ENTRY(body, 0, {cost})
 
 def compile_body(body, cost="0"):
     text = BODY.format(body=body, cost=cost)
-    return toolchain.compile_c(text, objects=[backend.launch_object()])
+    return toolchain.compile_c(text, objects=[backend.common_object("mt_launch")])
 
 
 @pytest.fixture
