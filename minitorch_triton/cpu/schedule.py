@@ -562,10 +562,11 @@ class _Planner:
         return False
 
     def cost(self, value: Value) -> int:
-        """Cost of one element, all operands that are not in memory included (each once)."""
+        """Cost of one element, all operands that are not in memory included (each once); or a part
+        of it, once that is more than there is to compare it with."""
         if value not in self.costs:
             total, pending, seen = 0, [value], set()
-            while pending:
+            while pending and total <= max(RECOMPUTE_COST, LOOP_COST):
                 current = pending.pop()
                 if current in seen or current in self.keep or not analysis.is_lazy(current):
                     continue
