@@ -206,10 +206,10 @@ MT_FN double mt_sigmoid_f64(double x) {
 }
 
 /* With |x| = n log(2)/2 + r, t = tanh(r) and s = 2^n, whose tanh(n log(2)/2) is (s - 1) / (s + 1),
- * the addition theorem makes ((s - 1) + (s + 1) t) / ((s + 1) + (s - 1) t).  Where that is near 1,
- * its numerator is the denominator less 2 (1 - t), as rounding errors that both share do no harm.
- * n is less than the nearest number of halves of log(2) by a little: with the nearest one, both
- * would be rounded worst just where the result is near 1/2. */
+ * the addition theorem makes ((s - 1) + (s + 1) t) / ((s + 1) + (s - 1) t), or, which has the smaller
+ * error near 1, 1 + (2 t - 2) / ((s + 1) + (s - 1) t).  n is less than the nearest number of halves
+ * of log(2) by a little: with the nearest one, both terms of the quotient would be rounded worst
+ * just where the result is near 1/2. */
 MT_FN float mt_tanh_f32(float x) {
     const uint32_t sign = mt_f32_bits(x) & 0x80000000u;
     const float magnitude = mt_bits_f32(mt_f32_bits(x) ^ sign);
@@ -219,8 +219,9 @@ MT_FN float mt_tanh_f32(float x) {
     const float s = mt_bits_f32(mt_f32_bits(shifted) << 23);
     const int far = magnitude > 0.65f;
     const float below = MT_FMA_f32(t, s - 1.0f, s + 1.0f);
-    const float above = MT_FMA_f32(t, far ? 2.0f : s + 1.0f, far ? below - 2.0f : s - 1.0f);
-    return mt_with_sign_(magnitude > 9.25f ? 1.0f : above / below, sign);
+    const float above = MT_FMA_f32(t, far ? 2.0f : s + 1.0f, far ? -2.0f : s - 1.0f);
+    const float y = (far ? 1.0f : 0.0f) + above / below;
+    return mt_with_sign_(magnitude > 9.25f ? 1.0f : y, sign);
 }
 MT_FN double mt_tanh_f64(double x) {
     const double magnitude = __builtin_fabs(x), x2 = x * x;
