@@ -147,7 +147,7 @@ def plan_block(
         plan = planner.run()
         if not planner.missing:
             return plan
-        keep |= {value for value in planner.missing if not planner.computed_from_missing(value)}
+        keep |= planner.still_missing()
 
 
 def reversed_rows(task: Task) -> bool:
@@ -167,7 +167,7 @@ class _Planner:
         self.arguments = arguments
         self.overlap = overlap
         self.apart = Apart()
-        self.missing: set[Value] = set()
+        self.missing: dict[Value, None] = {}  # a set with an order
         self.steps: list[Step] = []
         self.group: Group | None = None
         self.late: set[Value] = set()  # scalars computed after the open group
@@ -305,7 +305,7 @@ class _Planner:
 
     def require(self, value: Value) -> None:
         if value not in self.keep and analysis.is_lazy(value):
-            self.missing.add(value)
+            self.missing[value] = None
 
     def require_dear(self, values: list[Value]) -> None:
         """Keeps blocks that cost more than reading them back."""
@@ -549,12 +549,20 @@ class _Planner:
         use = (stage, index)
         return self.first_use.setdefault(value, use) != use
 
-    def computed_from_missing(self, value: Value) -> bool:
-        """True for a block that may no longer be dear once others are kept."""
+    def still_missing(self) -> set[Value]:
+        """The missing blocks that are still dear once those before them are kept."""
+        kept: set[Value] = set()
+        for value in sorted(self.missing, key=lambda value: self.position.get(value.op, -1)):
+            if not self.computed_from(value, kept) or self.cost_given(value, kept) > RECOMPUTE_COST:
+                kept.add(value)
+        return kept
+
+    def computed_from(self, value: Value, kept: set[Value]) -> bool:
+        """True for a block whose computation reads one of these."""
         pending, seen = list(value.op.operands), set()
         while pending:
             current = pending.pop()
-            if current in self.missing:
+            if current in kept:
                 return True
             if current not in seen and current not in self.keep and analysis.is_lazy(current):
                 seen.add(current)
@@ -565,17 +573,21 @@ class _Planner:
         """Cost of one element, all operands that are not in memory included (each once); or a part
         of it, once that is more than there is to compare it with."""
         if value not in self.costs:
-            total, pending, seen = 0, [value], set()
-            while pending and total <= max(RECOMPUTE_COST, LOOP_COST):
-                current = pending.pop()
-                if current in seen or current in self.keep or not analysis.is_lazy(current):
-                    continue
-                seen.add(current)
-                if isinstance(current.type, Tensor):
-                    total += analysis.own_cost(current.op)
-                    pending += current.op.operands
-            self.costs[value] = total
+            self.costs[value] = self.cost_given(value, set())
         return self.costs[value]
+
+    def cost_given(self, value: Value, kept: set[Value]) -> int:
+        """``cost``, once these other blocks are in memory, too."""
+        total, pending, seen = 0, [value], set(kept)
+        while pending and total <= max(RECOMPUTE_COST, LOOP_COST):
+            current = pending.pop()
+            if current in seen or current in self.keep or not analysis.is_lazy(current):
+                continue
+            seen.add(current)
+            if isinstance(current.type, Tensor):
+                total += analysis.own_cost(current.op)
+                pending += current.op.operands
+        return total
 
     # Memory
 
