@@ -12,7 +12,12 @@ import torch
 
 import minitorch_triton as mt
 from minitorch_triton import nn
+from minitorch_triton.cpu import checking
 from minitorch_triton.testing import CASES
+
+pytestmark = pytest.mark.skipif(
+    checking.active, reason="checked mode launches kernels the long way, which has no budget"
+)
 
 CALLS_OF_AN_OP = 40
 
