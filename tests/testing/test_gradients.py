@@ -23,7 +23,7 @@ from minitorch_triton.testing.subject import framework_of
 from minitorch_triton.testing.table import cases_with_gradient, check_case
 
 pytestmark = pytest.mark.skipif(
-    checking.active, reason="the tool turns checks on itself; else they find mistakes before it does"
+    checking.active, reason="the tool turns checks on itself; they would find mistakes first"
 )
 
 BY_NAME = {case.name: case for case in PLANTED + CORRECT}
