@@ -248,7 +248,7 @@ def an_output_that_is_no_tensor_warns(t, n, calls, hooks):
 
 @script
 def non_full_backward_hooks(t, n, calls, hooks):
-    m = n.Tanh()
+    m = n.LeakyReLU(0.5)
     m.register_backward_hook(calls("grads", lambda gi, go: tuple(g * 2 for g in gi)))
     x = t.tensor([1.0, 2.0], requires_grad=True)
     m(x * 1).sum().backward()
@@ -257,7 +257,7 @@ def non_full_backward_hooks(t, n, calls, hooks):
 
 @script
 def both_kinds_of_backward_hooks(t, n, calls, hooks):
-    m = n.Tanh()
+    m = n.LeakyReLU(0.5)
     m.register_backward_hook(calls("a"))
     m.register_full_backward_hook(calls("b"))
 
@@ -330,7 +330,7 @@ def global_hooks_can_be_put_aside(t, n, calls, hooks):
     hooks.register_module_forward_hook(calls("global"))
     hooks._global_forward_hooks = collections.OrderedDict()
     try:
-        n.Tanh()(t.ones(1))
+        n.LeakyReLU(0.5)(t.ones(1))
     finally:
         hooks._global_forward_hooks = kept
         kept.clear()
@@ -338,7 +338,7 @@ def global_hooks_can_be_put_aside(t, n, calls, hooks):
 
 @script
 def a_handle_removes_its_marks(t, n, calls, hooks):
-    m = n.Tanh()
+    m = n.LeakyReLU(0.5)
     handle = m.register_forward_hook(calls("a"), with_kwargs=True, always_call=True)
     marks = [handle.id in m._forward_hooks_with_kwargs, handle.id in m._forward_hooks_always_called]
     handle.remove()
@@ -381,7 +381,7 @@ def registration_hooks(t, n, calls, hooks):
             lambda module, name, p: calls.append(("parameter", name))
         ),
         hooks.register_module_module_registration_hook(
-            lambda module, name, m: calls.append(("module", name)) or n.Tanh()
+            lambda module, name, m: calls.append(("module", name)) or n.LeakyReLU(0.5)
         ),
     ]
     try:
