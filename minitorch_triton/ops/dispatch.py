@@ -265,9 +265,6 @@ class Planned:
             plan = Plan(stand_ins, _trace.storages, launching.recording.launches, results)
         finally:
             _trace.storages = launching.recording.launches = None
-        if len(self.plans) >= MAX_PLANS:
-            self.plans.clear()
-        self.plans[key] = plan
         owners = {id(arg.storage): n for n, arg in enumerate(stand_ins) if isinstance(arg, Tensor)}
         for number, result in enumerate(results):
             owner = None if result is None else owners.get(id(result.storage))
@@ -278,6 +275,10 @@ class Planned:
                     self.returns_arguments = True
                 else:
                     results[number] = Tensor(arg.storage, result.layout, result.offset)
+        # Only now, because other threads replay it and read returns_arguments.
+        if len(self.plans) >= MAX_PLANS:
+            self.plans.clear()
+        self.plans[key] = plan
         return results
 
 

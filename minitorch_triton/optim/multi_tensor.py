@@ -101,7 +101,12 @@ class Batch:
 
     def _alike(self, grad: Tensor, param: Tensor) -> Tensor:
         """The gradient, or a copy if it is not stored as its parameter is."""
-        if grad.layout.strides == param.layout.strides:
+        if grad.shape != param.shape:
+            raise RuntimeError(
+                f"a gradient of size {list(grad.shape)} does not fit a parameter of size "
+                f"{list(param.shape)}"
+            )
+        if grad.layout.strides == param.layout.strides and grad.dtype == param.dtype:
             return grad
         self.lasting = False
         return empty_as(param.layout).copy_(grad)

@@ -13,10 +13,8 @@ from typing import Any
 import torch
 
 from minitorch_triton.autograd import enable_grad, no_grad
-from minitorch_triton.ops.creation import zeros_as
-from minitorch_triton.ops.pointwise import is_dense
+from minitorch_triton.ops.creation import form_like, full_as
 from minitorch_triton.optim.multi_tensor import Batch
-from minitorch_triton.storage import layout
 from minitorch_triton.tensor import Tensor, from_torch, tensor
 from minitorch_triton.utils.hooks import RemovableHandle, register
 
@@ -246,6 +244,7 @@ class Optimizer:
             addresses.append(grad.address)
             if columns:
                 state = self.state[param]
+                signature.append(id(state))  # the plan writes to this dictionary
                 if key is not None:
                     signature.append(key(state))
                 for name in columns:
@@ -277,8 +276,8 @@ class Optimizer:
                 continue
             state = self.state[param] if columns else {}
             missing = [name for name in columns if state.get(name) is None]
-            for name in missing:
-                state[name] = _zeros_alike(param)
+            for name in columns:
+                state[name] = _stored_alike(state.get(name), param)
             own = None if key is None else key(state)
             kind = (param.device, param.dtype, bool(missing), own)
             tensors = [state[name] for name in columns]
@@ -418,10 +417,22 @@ def clear_grads(params: Iterable[Tensor], set_to_none: bool) -> None:
 
 def _zeros_alike(param: Tensor) -> Tensor:
     """Zeros stored as the parameter is, or as its dense copy is."""
-    form = param.layout
-    if not is_dense(form):
-        form = layout(form.shape, None, form.dtype, form.device)
-    return zeros_as(form)
+    return full_as(form_like(param.layout, None, None), 0)
+
+
+def _stored_alike(tensor: Tensor | None, param: Tensor) -> Tensor:
+    """A state tensor, made if there is none, converted if the parameter is another by now."""
+    if tensor is not None and tensor.layout is form_like(param.layout, None, None):
+        return tensor
+    zeros = _zeros_alike(param)
+    if tensor is None:
+        return zeros
+    if tensor.shape != param.shape:
+        raise RuntimeError(
+            f"the optimizer's state of size {list(tensor.shape)} does not fit a parameter of size "
+            f"{list(param.shape)}"
+        )
+    return zeros.copy_(tensor)
 
 
 def _unpack(param: Tensor, value: Any, name: Any = None) -> Any:

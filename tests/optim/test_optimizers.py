@@ -135,6 +135,76 @@ def test_layouts(name):
         torch.testing.assert_close(p.detach().torch(), q.detach(), **TOLERANCE[torch.float32])
 
 
+def test_the_state_of_a_transposed_parameter_is_as_in_pytorch():
+    value, grad = torch.randn(5, 3), torch.randn(3, 5)
+    ours, theirs = mt.from_torch(value.clone()).t(), value.clone().t()
+    optimizer = optim.SGD([ours], lr=0.1, momentum=0.9)
+    reference = torch.optim.SGD([theirs], lr=0.1, momentum=0.9)
+    ours.grad, theirs.grad = mt.from_torch(grad), grad
+    optimizer.step()
+    reference.step()
+    state = optimizer.state[ours]["momentum_buffer"]
+    assert state.stride() == (1, 3)
+    assert torch.equal(state.torch(), reference.state[theirs]["momentum_buffer"])
+
+
+def converted(name, change):
+    """The parameter after a step, a change of what it is, and two more steps; and its optimizer."""
+    grads = torch.arange(18.0).view(3, 2, 3) / 8 - 1
+    p = nn.Parameter(mt.from_torch(torch.ones(2, 3)))
+    optimizer = getattr(optim, name)([p], lr=0.125, **{"SGD": {"momentum": 0.5}}.get(name, {}))
+    for step, grad in enumerate(grads):
+        if step == 1:
+            p.data = change(p.data)
+        p.grad = mt.from_torch(grad).to(p.dtype)
+        optimizer.step()
+    return p, optimizer
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_state_follows_a_parameter_that_becomes_another(name):
+    expected, _ = converted(name, lambda x: x)
+    for change, tolerance in [
+        (lambda x: x.double(), 2**-20),
+        (lambda x: x.half(), 2**-8),
+        (lambda x: x.t().contiguous().t(), 0),
+    ]:
+        p, optimizer = converted(name, change)
+        np.testing.assert_allclose(
+            p.detach().float().numpy(), expected.detach().numpy(), rtol=0, atol=tolerance
+        )
+        tensors = [value for value in optimizer.state[p].values() if isinstance(value, mt.Tensor)]
+        assert tensors
+        assert all(tensor.layout is p.layout for tensor in tensors)
+
+
+def test_gradients_and_state_of_another_size_or_dtype():
+    p = nn.Parameter(mt.zeros(3))
+    p.grad_dtype = None
+    p.grad = mt.tensor([1.0, 2.0, 3.0], dtype=mt.float64)
+    optimizer = optim.SGD([p], lr=1.0, momentum=0.5)
+    optimizer.step()
+    assert p.tolist() == [-1.0, -2.0, -3.0]
+    p.data = mt.zeros(2)
+    with pytest.raises(RuntimeError, match=r"state of size \[3\] does not fit .* size \[2\]"):
+        optimizer.step()
+    optimizer.state.clear()
+    with pytest.raises(RuntimeError, match=r"gradient of size \[3\] does not fit .* size \[2\]"):
+        optimizer.step()
+    assert p.tolist() == [0.0, 0.0]
+
+
+def test_a_state_in_a_new_dictionary_counts_its_steps():
+    pair = Pair("Adam", shapes=[(3,)], lr=0.1)
+    for step in range(5):
+        pair.step()
+        if step == 2:
+            param = pair.ours[0]
+            pair.optimizer.state[param] = dict(pair.optimizer.state[param])
+    pair.check()
+    assert pair.optimizer.state[pair.ours[0]]["step"] == 5
+
+
 def test_one_launch_for_all_parameters(monkeypatch):
     pair = Pair("SGD", lr=0.1, momentum=0.9)
     pair.step()
