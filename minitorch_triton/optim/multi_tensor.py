@@ -56,13 +56,13 @@ class Batch:
         self.states = [state for _, _, _, state, _ in members]
         self.lasting = True
         self._copies: list[tuple[Tensor, Tensor]] = []
+        self._copied_gradients: list[Tensor] = []  # alive until the launch; the others may go
         self._storages = []
         tensors = []
         for _, param, grad, _, columns in members:
             target = self._dense(param)
             tensors.append((target, self._alike(grad, target), *columns))
             self._storages += [tensor.storage for tensor in (target, *columns)]
-        self._tensors = tensors  # keeps copies alive until the launch
         self._rows = _rows(tensors)
         self.table = from_numpy(self._rows).to(tensors[0][0].device)
 
@@ -109,7 +109,9 @@ class Batch:
         if grad.layout.strides == param.layout.strides and grad.dtype == param.dtype:
             return grad
         self.lasting = False
-        return empty_as(param.layout).copy_(grad)
+        copy = empty_as(param.layout).copy_(grad)
+        self._copied_gradients.append(copy)
+        return copy
 
     def finish(self) -> None:
         """Note after the launch what it has written."""

@@ -1,6 +1,7 @@
 """SGD, Adam and AdamW against PyTorch's, step for step."""
 
 import copy
+import weakref
 
 import numpy as np
 import pytest
@@ -232,6 +233,16 @@ def test_the_table_is_built_anew_only_for_new_parameters(monkeypatch):
     pair.ours[1].data = pair.ours[1].detach().clone()
     pair.step()
     pair.check()
+
+
+def test_an_optimizer_keeps_no_gradient():
+    pair = Pair("SGD", shapes=[(3,)], lr=0.1)
+    memory = []
+    for _ in range(3):
+        pair.step()
+        memory.append(weakref.ref(pair.ours[0].grad.storage))
+    pair.optimizer.zero_grad()
+    assert [storage() for storage in memory] == [None, None, None]
 
 
 def test_without_kernels_nothing_changes(monkeypatch):
