@@ -220,6 +220,21 @@ def test_combine_functions_with_branches():
 
 
 @triton.jit
+def names_of_c(x, out, linux, int64_t, NULL, _Bool, mt_launch, MT_SWAP, B: tl.constexpr):
+    memcpy = tl.load(x + tl.arange(0, B))
+    for float in range(2):
+        memcpy = tl.cumsum(memcpy * linux, 0) + float + int64_t + NULL + _Bool
+    tl.store(out + tl.arange(0, B), memcpy + mt_launch + MT_SWAP)
+
+
+def test_names_that_mean_something_in_c():
+    x, out = torch.randn(16), torch.empty(16)
+    names_of_c[(1,)](x, out, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, B=16)
+    expected = ((x * 0.5).cumsum(0) + 6) * 0.5
+    torch.testing.assert_close(out, expected.cumsum(0) + 7 + 9)
+
+
+@triton.jit
 def transpose_and_reshape(x, out, M: tl.constexpr, N: tl.constexpr):
     v = tl.exp(load_matrix(x, M, N))
     t = tl.trans(v)

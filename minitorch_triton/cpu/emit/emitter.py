@@ -138,7 +138,8 @@ class Emitter:
     def fresh(self, hint: str, depth: int | None = None) -> str:
         """A new C name that starts with ``hint``, known from the given frame inwards."""
         base = re.sub(r"\W", "_", hint)
-        base = f"v{base}" if not base or base[0].isdigit() else base
+        if not base or base[0].isdigit() or _OF_HEADERS.fullmatch(base):
+            base = f"v{base}"
         name, n = base, 1
         while name in self.names or name in _RESERVED:
             name, n = f"{base}_{n}", n + 1
@@ -596,12 +597,16 @@ _KNOWN = {
 }
 _LITERAL = re.compile(r"true|false|-?\d+(\.\d*)?(e[+-]?\d+)?f?|-?MT_INFINITY|MT_NAN")
 _ORDER = {"slt": (False, 0), "sle": (False, 1), "sgt": (True, 0), "sge": (True, 1)}
-# C keywords, the loop variables and other names of emitted code, and C functions.
+# C keywords, the loop variables and other names of emitted code, C functions, types and macros.
 _TAKEN = (
     "auto break case char const continue default do double else enum extern float for goto if "
     "inline int long register restrict return short signed sizeof static struct switch typedef "
     "union unsigned void volatile while bool true false asm typeof L args main i0 i1 i2 i3 i4 "
     "i5 i6 i7 i8 j b k r c t batch width expected desired body INFINITY NAN exp log sin cos tan "
-    "sqrt pow floor ceil round abs y0 y1 yn j0 j1 jn gamma"
+    "sqrt pow floor ceil round abs y0 y1 yn j0 j1 jn gamma memcpy memset printf fprintf fflush "
+    "stderr size_t int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t INT64_C "
+    "UINT64_C INT64_MAX NULL linux unix"
 )
 _RESERVED = frozenset(_TAKEN.split())
+# The names of this package's headers, and those that C keeps for itself, such as _Bool.
+_OF_HEADERS = re.compile(r"(mt|MT)_\w*|_[A-Z_]\w*")
