@@ -9,6 +9,8 @@ import torch
 import triton
 import triton.language as tl
 
+from minitorch_triton.cpu import checking
+
 
 @triton.jit
 def loop_over_blocks(x, out, n, BLOCK: tl.constexpr):
@@ -379,6 +381,12 @@ def divide_by_sum(x, sums, arrived, ROUNDS: tl.constexpr, B: tl.constexpr):
         tl.store(x + i, tl.load(x + i) / tl.sum(parts) + n)
 
 
+ONE_AFTER_THE_OTHER = pytest.mark.skipif(
+    checking.active, reason="checked mode runs programs one after the other, and says so"
+)
+
+
+@ONE_AFTER_THE_OTHER
 @pytest.mark.parametrize(("programs", "threads"), [(3, 1), (100, 1), (100, 2)])
 def test_barriers_across_the_grid(programs, threads):
     x = torch.rand(programs, 16)
@@ -405,6 +413,7 @@ def one_after_the_next(flags, order, count):
     tl.atomic_xchg(flags + program, 1)
 
 
+@ONE_AFTER_THE_OTHER
 def test_programs_that_wait_for_later_ones():
     flags, order = torch.zeros(41, dtype=torch.int32), torch.zeros(40, dtype=torch.int32)
     flags[40] = 1
