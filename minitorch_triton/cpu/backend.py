@@ -87,7 +87,8 @@ class CPUOptions:
     max_num_imprecise_acc_default: int = 0
     # Whether the kernel looks at its accesses to memory: checked mode.
     check: bool = False
-    # Whether pointer arguments may overlap in part.
+    # Whether pointer arguments may overlap, or be the same tensor; the usual variant of a kernel
+    # counts on it that those in `CSource.apart` do not.
     arguments_overlap: bool = False
     # Whether the descriptors among the arguments are as `binding.is_plain` wants them.
     plain_descriptors: bool = False

@@ -252,6 +252,7 @@ class _Selections(_Replacement):
     results one is selected."""
 
     shape: tuple[int, ...] = ()  # of the blocks that stand for its numbers
+    where = "a combine function"
 
     def __init__(self, block: Block, op: Op):
         super().__init__(block, op)
@@ -274,8 +275,9 @@ class _Selections(_Replacement):
     def at(self, value: Value) -> Value:
         """What stands for a number of the function."""
         if value not in self.values:
-            splat = self.shape and self.new("tt.splat", [value], self.type_of(value.element))
-            self.values[value] = splat or value
+            if not self.shape:
+                return value
+            self.values[value] = self.new("tt.splat", [value], self.type_of(value.element))
         return self.values[value]
 
     def evaluate(self, blocks: list[Block], block: Block) -> list[Value]:
@@ -284,8 +286,7 @@ class _Selections(_Replacement):
             if op.name in ("scf.if", "tt.call"):
                 self.values.update(zip(op.results, self.branching(op), strict=True))
             elif op.regions or not op.name.startswith(_MAPPED):
-                where = self.op.name if self.op.name.startswith("tt.map") else "a combine function"
-                raise UnsupportedOperation(f"{op.name} in {where}", op.location)
+                raise UnsupportedOperation(f"{op.name} in {self.where}", op.location)
             else:
                 self.evaluate_op(op)
         end = block.terminator
@@ -323,6 +324,8 @@ class _Selections(_Replacement):
 class _Mapping(_Selections):
     """`tl.map_elementwise`: a function of single numbers, applied to blocks; with ``pack``, to so
     many neighbours at a time."""
+
+    where = "tl.map_elementwise"
 
     def run(self) -> None:
         op, pack = self.op, self.op.attributes["pack"]

@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 
 from minitorch_triton.cpu import checking
+from minitorch_triton.cpu.ir import UnsupportedOperation
 
 
 @triton.jit
@@ -268,6 +269,27 @@ def test_functions_of_single_elements():
     a, b = x.view(8, 2), y.view(8, 2)
     crossed = torch.stack([a[:, 0] + b[:, 1], a[:, 1] - b[:, 0]], 1).flatten()
     assert torch.equal(out, torch.stack([torch.sign(x - y), x // y, x % y, crossed]))
+
+
+@triton.jit
+def power(a, b):
+    result = 1
+    while b > 0:
+        result *= a
+        b -= 1
+    return result
+
+
+@triton.jit
+def mapped_loop(x):
+    i = tl.arange(0, 16)
+    tl.store(x + i, tl.map_elementwise(power, tl.load(x + i), tl.load(x + i)))
+
+
+def test_a_loop_in_a_mapped_function_is_refused_with_its_line():
+    where = r"control\.py:\d+: .*scf\.while in tl\.map_elementwise"
+    with pytest.raises(UnsupportedOperation, match=where):
+        mapped_loop[(1,)](torch.ones(16, dtype=torch.int32))
 
 
 @triton.jit
