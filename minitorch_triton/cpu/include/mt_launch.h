@@ -43,7 +43,8 @@ typedef struct {
     int32_t *status;
     mt_block *block; /* newest scratch block of this thread, or NULL */
     size_t used;     /* bytes of it given to the current program */
-    int64_t until_look; /* programs before the next look for signals, and from that to the one after */
+    /* Programs and loop iterations before the next look for signals, and from that to the next. */
+    int64_t until_look;
     int64_t between_looks;
     double last_look; /* seconds, or 0 */
     struct mt_job *job;
