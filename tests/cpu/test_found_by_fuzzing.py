@@ -73,3 +73,27 @@ def test_where_a_sum_in_a_loop_began_is_overwritten_after_the_loop():
     overwritten_start[(1,)](x, out, 4, BLOCK=32)
     assert torch.equal(out, expected)
     assert torch.equal(x, torch.arange(32, dtype=torch.int32))
+
+
+@triton.jit
+def reductions_of_both_axes(x, out, columns, rows, N, B: tl.constexpr):
+    i, j = tl.arange(0, 2), tl.arange(0, B)
+    places = i[:, None] * N + j[None, :]
+    inside = (j < N)[None, :] & (i < 2)[:, None]
+    v = tl.load(x + places, mask=inside, other=-2.0)
+    tl.store(out + places, v * 2, mask=inside)
+    largest, total = tl.max(v, axis=0), tl.sum(v, axis=0)
+    tl.store(rows + i, tl.max(v * 3 + 1, axis=1))
+    tl.store(columns + j, largest)
+    tl.store(columns + B + j, total)
+
+
+@pytest.mark.parametrize("n", [5, 64, 69, 128])
+def test_reductions_of_columns_beside_one_of_rows_take_each_element_once(n):
+    x, out = torch.randn(2, n), torch.zeros(2, n)
+    columns, rows = torch.zeros(2, 128), torch.zeros(2)
+    reductions_of_both_axes[(1,)](x, out, columns, rows, n, B=128)
+    wide = torch.cat([x, torch.full((2, 128 - n), -2.0)], 1)
+    assert torch.equal(out, x * 2)
+    assert torch.equal(columns, torch.stack([wide.amax(0), wide.sum(0)]))
+    torch.testing.assert_close(rows, (wide * 3 + 1).amax(1))

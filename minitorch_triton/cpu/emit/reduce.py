@@ -228,6 +228,7 @@ def into_memory(
     em: Emitter, op: Op, first: str, sources: list[Index], index: Index, elements
 ) -> None:
     """``block[index] = first ? element : combine(block[source], element)`` for each operand."""
+    em.frames[em.depth].guarded = False  # a lane beyond the end would take its element twice
     arrays = [em.arrays[result] for result in op.results]
     em.push()
     before = [
