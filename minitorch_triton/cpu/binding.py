@@ -128,12 +128,19 @@ def _what_is_wrong(value: Any, name: str) -> str:
     return f"a {kind} for {name}: kernels take tensors, numbers, and tuples of them"
 
 
-def tensors(args: Iterable[Any]) -> Iterator[Any]:
-    """The objects among the arguments that hold an address, in order."""
+def leaves(args: Iterable[Any]) -> Iterator[Any]:
+    """The arguments, with those in tuples in the place of the tuples."""
     for arg in args:
         if isinstance(arg, tuple):
-            yield from tensors(arg)
-        elif hasattr(arg, "data_ptr"):
+            yield from leaves(arg)
+        else:
+            yield arg
+
+
+def tensors(args: Iterable[Any]) -> Iterator[Any]:
+    """The objects among the arguments that hold an address, in order."""
+    for arg in leaves(args):
+        if hasattr(arg, "data_ptr"):
             yield arg
         elif is_descriptor(arg):
             yield arg.base
@@ -142,15 +149,6 @@ def tensors(args: Iterable[Any]) -> Iterator[Any]:
 def is_descriptor(value: Any) -> bool:
     """Whether an argument is a `TensorDescriptor` made on the host."""
     return hasattr(value, "base") and hasattr(value, "block_shape")
-
-
-def descriptors(args: Iterable[Any]) -> Iterator[Any]:
-    """The descriptors among the arguments."""
-    for arg in args:
-        if isinstance(arg, tuple):
-            yield from descriptors(arg)
-        elif is_descriptor(arg):
-            yield arg
 
 
 def device_kind(tensor: Any) -> str | None:
@@ -457,8 +455,8 @@ def general_run(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmu
     options["debug"] = kwargs.get("debug", kernel.debug) or knobs.runtime.debug
     for hook in kernel.pre_run_hooks:
         hook(*args, **options)
-    found = list(descriptors((*args, *kwargs.values())))
-    if found and all(map(is_plain, found)):
+    descriptors = list(filter(is_descriptor, leaves((*args, *kwargs.values()))))
+    if descriptors and all(map(is_plain, descriptors)):
         options["plain_descriptors"] = True
     return _run_variant(kernel, args, options, grid, warmup)
 

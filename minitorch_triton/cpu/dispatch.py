@@ -26,6 +26,7 @@ from .binding import (
     is_descriptor,
     is_plain,
     overlap,
+    slot_tensors,
     tensors,
 )
 from .checking import CheckedLibrary
@@ -212,7 +213,7 @@ def make_run(compiled: CompiledKernel, bound_args: dict[str, Any]) -> Callable:
         address = "{}.data_ptr()"
     slots: list[str] = []
     types: list[str] = []
-    owners: list[tuple[str, Any]] = []
+    owners: list[tuple[str, Any]] = []  # for each slot, the tensor whose address it is
     for name, ty in compiled.src.signature.items():
         if ty == "constexpr":
             continue
@@ -222,12 +223,12 @@ def make_run(compiled: CompiledKernel, bound_args: dict[str, Any]) -> Callable:
         if is_descriptor(value):
             slots.append(f"*_mt_described({name})")
         types += [slot for slot, _ in flatten(ty, value)]
-        owners += [(tensor, value)] + [("", None)] * (len(types) - len(owners) - 1)
+        owners += [(tensor, owner) for owner in slot_tensors(ty, value)]
     storages_of: dict[str, str] = {}
     overlapping = []
     for pair in compiled.metadata.apart:
         (a, _), (b, _) = both = [owners[number] for number in pair]
-        if all(hasattr(next(tensors((value,))), "untyped_storage") for _, value in both):
+        if all(hasattr(owner, "untyped_storage") for _, owner in both):
             for text in (a, b):
                 storages_of.setdefault(text, f"_mt_storage_{len(storages_of)}")
             overlapping.append(f"{storages_of[a]} == {storages_of[b]} and _mt_overlap({a}, {b})")

@@ -80,9 +80,9 @@ class Matrix:
     def arguments(self, rows: Span, columns: Span) -> str:
         """Address of the first element within some rows and columns, and the strides, in C."""
         offset = ZERO
-        for span, stride in ((rows, self.row_stride), (columns, self.column_stride)):
-            if span.first != "0":
-                offset += Poly.symbol(f"({span.first})") * stride
+        for lines, stride in ((rows, self.row_stride), (columns, self.column_stride)):
+            if lines.first != "0":
+                offset += Poly.symbol(f"({lines.first})") * stride
         pointer = self.pointer if offset.value == 0 else f"{self.pointer} + ({offset.text()})"
         return f"{pointer}, {self.row_stride.text()}, {self.column_stride.text()}"
 
@@ -399,8 +399,8 @@ def product_loop(em: Emitter, loop: Op) -> bool:
             em.advances.pop(argument, None)
             em.carried.pop(argument, None)
         return False
-    span = (high - low).text()
-    whole = f"MT_MAX(0, ({span} + {step.value - 1})/{step.value}*{k})"
+    length = (high - low).text()
+    whole = f"MT_MAX(0, ({length} + {step.value - 1})/{step.value}*{k})"
     inner = em.local("inner", "int64_t", whole)
     for limit in sorted({left.columns.end, right.rows.end} - {""}):
         inner = em.local("inner", "int64_t", f"MT_MIN({inner}, {limit})")
