@@ -73,6 +73,19 @@ def may_wait(loop: Op) -> bool:
     return bool(names & ATOMICS) or bool(looks) and again
 
 
+def takes_lock(loop: Op) -> bool:
+    """True of a ``while`` that may wait, and only for locks: it ends when the program has written a
+    mark where there was another. Whoever holds a lock is running, wherever that program comes."""
+
+    def marks(op: Op) -> bool:
+        if op.name == "tt.atomic_cas" and not op.result.element.is_float:
+            free, taken = map(constant, op.operands[1:3])
+            return free is not None and taken is not None and free != taken
+        return op.name == "tt.atomic_rmw" and op.words[0] == "exch"
+
+    return all(marks(op) for op in loop.walk() if op.name in ATOMICS or op.name == "tt.load")
+
+
 def is_lazy(value: Value) -> bool:
     """True where an element of the block can be computed on demand from its operands."""
     op = value.op

@@ -73,7 +73,7 @@ def compile_to_c(
     if sites:
         entry = f"MT_CHECKED_ENTRY(body, {same})"
     elif em.waits:
-        entry = f"MT_WAITING_ENTRY(body, {same})"
+        entry = f"MT_WAITING_ENTRY(body, {same}, {int(not em.waits_for_values)})"
     else:
         entry = f"MT_ENTRY(body, {same}, 0)"
     text = _file(kernel, lines, headers, sites, entry)

@@ -1,6 +1,8 @@
 """Control flow: loops, branches, returns, nested functions, grids."""
 
+import contextlib
 import os
+import re
 import signal
 import threading
 
@@ -408,6 +410,16 @@ ONE_AFTER_THE_OTHER = pytest.mark.skipif(
 )
 
 
+@contextlib.contextmanager
+def torch_threads(count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @ONE_AFTER_THE_OTHER
 @pytest.mark.parametrize(("programs", "threads"), [(3, 1), (100, 1), (100, 2)])
 def test_barriers_across_the_grid(programs, threads):
@@ -415,32 +427,84 @@ def test_barriers_across_the_grid(programs, threads):
     expected = x / x.sum()
     expected = expected / expected.sum() + 1
     arrived = torch.zeros(1, dtype=torch.int32)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         divide_by_sum[(programs,)](x, torch.empty(programs), arrived, ROUNDS=2, B=16)
-    finally:
-        torch.set_num_threads(before)
     torch.testing.assert_close(x, expected)
     assert arrived.item() == 4 * programs
 
 
 @triton.jit
-def one_after_the_next(flags, order, count):
+def one_after_the_next(flags, order, count, TAKE: tl.constexpr):
     """Each program waits for the one that begins after it."""
     program = tl.program_id(0)
-    while tl.load(flags + program + 1, volatile=True) == 0:
-        pass
+    if TAKE:  # the way one takes a lock
+        while tl.atomic_cas(flags + program + 1, 1, 0) == 0:
+            pass
+    else:
+        while tl.load(flags + program + 1, volatile=True) == 0:
+            pass
     tl.store(order + program, tl.atomic_add(count, 1))
     tl.atomic_xchg(flags + program, 1)
 
 
 @ONE_AFTER_THE_OTHER
-def test_programs_that_wait_for_later_ones():
+@pytest.mark.parametrize("take", [False, True])
+def test_programs_that_wait_for_later_ones(take):
     flags, order = torch.zeros(41, dtype=torch.int32), torch.zeros(40, dtype=torch.int32)
     flags[40] = 1
-    one_after_the_next[(40,)](flags, order, torch.zeros(1, dtype=torch.int32))
+    count = torch.zeros(1, dtype=torch.int32)
+    compiled = one_after_the_next[(40,)](flags, order, count, TAKE=take)
     assert order.tolist() == list(range(39, -1, -1))
+    taken_for_a_lock = re.search(r"MT_WAITING_ENTRY\(body, .*, ([01])\)", compiled.asm["c"])[1]
+    assert taken_for_a_lock == str(int(take))
+
+
+@triton.jit
+def running_sum(x, sums, done):
+    """Each program waits for the one that begins before it."""
+    program = tl.program_id(0)
+    total = tl.load(x + program)
+    if program > 0:
+        while tl.atomic_add(done + program - 1, 0) == 0:
+            pass
+        total += tl.load(sums + program - 1)
+    tl.store(sums + program, total)
+    tl.debug_barrier()
+    tl.atomic_xchg(done + program, 1)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_programs_that_wait_for_earlier_ones(threads):
+    x = torch.randint(-9, 10, (500,), dtype=torch.int32)
+    sums, done = torch.empty_like(x), torch.zeros_like(x)
+    with torch_threads(threads):
+        running_sum[(500,)](x, sums, done)
+    assert torch.equal(sums, x.cumsum(0, dtype=torch.int32))
+
+
+@triton.jit
+def add_under_locks(x, sums, locks, GROUPS: tl.constexpr, B: tl.constexpr):
+    program = tl.program_id(0)
+    group = program % GROUPS
+    i = tl.arange(0, B)
+    while tl.atomic_cas(locks + group, 0, 1) == 1:
+        pass
+    total = tl.load(sums + group * B + i) + tl.load(x + program * B + i)
+    tl.store(sums + group * B + i, total)
+    tl.debug_barrier()
+    tl.atomic_xchg(locks + group, 0)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("programs", [7, 500])
+def test_locks_around_sums(programs, threads):
+    x = torch.randint(-9, 10, (programs, 64), dtype=torch.int32)
+    sums, locks = torch.zeros(5, 64, dtype=torch.int32), torch.zeros(5, dtype=torch.int32)
+    with torch_threads(threads):
+        add_under_locks[(programs,)](x, sums, locks, GROUPS=5, B=64)
+    groups = torch.arange(programs) % 5
+    assert torch.equal(sums, torch.zeros_like(sums).index_add_(0, groups, x))
+    assert not locks.any()
 
 
 @triton.jit

@@ -174,7 +174,7 @@ def atomic_poll(em: Emitter, op: Op, task: Task | None = None) -> None:
     limit = em.element(op.operands[2], index) if len(op.operands) > 2 else "-1"
     arrived = result_variable(em, op)
     em.headers.add("mt_wait.h")
-    em.waits = True
+    em.waits = em.waits_for_values = True
     em.push()
     address, type_ = cell(em, pointer, index)
     em.line(f"{ctypes.memory_type(expected.element)} expected = {text};")

@@ -246,6 +246,7 @@ def while_(em: Emitter, op: Op) -> None:
     with changing(em, names + results):
         lines = run_body(em, before, to_after, leave)
         em.waits |= waiting
+        em.waits_for_values |= waiting and not analysis.takes_lock(op)
         em.frames[-1].lines += [*lines, STOP_WAITING if waiting else STOP]
         em.block("", run_body(em, after, to_before, repeat))
     em.block("for (;;)", em.pop())

@@ -103,6 +103,7 @@ class Emitter:
         self.products: set[str] = set()  # kinds of products, as mt_gemm.h names them
         self.headers: set[str] = set()  # further ones that the code needs
         self.waits = False  # whether programs may wait for each other
+        self.waits_for_values = False  # and not for locks alone
 
     # Frames and names
 

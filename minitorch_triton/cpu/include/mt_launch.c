@@ -113,9 +113,10 @@ static void mt_set_float_mode(uint64_t mode) { (void)mode; }
 #define MT_CHUNK_NS 2000.0
 #define MT_MAX_SHARES 128
 
-/* Consecutive programs: the first that no thread has taken, and the end. A cache line of its own. */
+/* Programs of a launch: how many of them threads have taken, the first, and where they end. A cache
+ * line of its own. */
 typedef struct {
-    int64_t next, end;
+    int64_t taken, first, end;
 } __attribute__((aligned(64))) mt_share;
 
 typedef struct mt_job {
@@ -125,6 +126,8 @@ typedef struct mt_job {
     int32_t grid[3];
     int32_t status;
     int64_t chunk; /* programs that a thread takes at a time */
+    int64_t run;   /* consecutive programs of a share, after which it leaves out `skip` */
+    int64_t skip;
     mt_share *shares;
     int count;   /* of shares */
     int working; /* threads */
@@ -167,11 +170,33 @@ static void mt_watch(mt_launch *L, mt_job *job) {
     }
 }
 
-/* What each thread does: take chunks of programs until none is left in any share. A program that
- * waits for earlier ones does not wait in vain: shares and chunks are taken from their beginning, so
- * the earliest unfinished program is one that a thread is running or comes to. */
-static void mt_work(void *data) {
-    mt_job *job = data;
+/* The number of a share's n-th program. */
+static int64_t mt_program(const mt_job *job, const mt_share *share, int64_t n) {
+    return share->first + n + n / job->run * job->skip;
+}
+
+/* The share with the earliest program that no thread has taken; NULL if all have been. */
+static mt_share *mt_earliest(const mt_job *job) {
+    mt_share *found = NULL;
+    int64_t earliest = INT64_MAX;
+    for (mt_share *share = job->shares; share < job->shares + job->count; share++) {
+        const int64_t taken = __atomic_load_n(&share->taken, __ATOMIC_RELAXED);
+        const int64_t next = mt_program(job, share, taken);
+        if (next < share->end && next < earliest) {
+            found = share;
+            earliest = next;
+        }
+    }
+    return found;
+}
+
+/* What a thread does: take chunks of programs, of `share` first, until none is left in any.
+ *
+ * A program that waits for earlier ones does not wait in vain. Threads take the programs of a share
+ * in order, and stay with it until all are taken. So if the earliest unfinished program has not been
+ * taken, no thread is at its share: it would be running an earlier one. Then the next thread that
+ * looks for a share, which may be one that mt_let_others_run starts, takes it. */
+static void mt_work_from(mt_job *job, mt_share *share) {
     mt_launch L = {.args = job->args, .grid = {job->grid[0], job->grid[1], job->grid[2]},
                    .status = &job->status, .between_looks = 1, .job = job};
     const int launches = job->launcher == &mt_thread_known;
@@ -183,13 +208,12 @@ static void mt_work(void *data) {
     if (several) __atomic_add_fetch(&job->working, 1, __ATOMIC_RELAXED);
     const uint64_t own_mode = launches ? job->float_mode : mt_float_mode();
     if (own_mode != job->float_mode) mt_set_float_mode(job->float_mode);
-    const int own = job->count > 1 ? mt_rt->thread_number() : 0;
-    for (int i = 0; i < job->count; i++) {
-        mt_share *share = &job->shares[(own + i) % job->count];
+    for (; share; share = mt_earliest(job)) {
         for (;;) {
-            int64_t first = __atomic_fetch_add(&share->next, job->chunk, __ATOMIC_RELAXED);
+            const int64_t taken = __atomic_fetch_add(&share->taken, job->chunk, __ATOMIC_RELAXED);
+            const int64_t first = mt_program(job, share, taken);
             if (first >= share->end) break;
-            int64_t last = first + job->chunk < share->end ? first + job->chunk : share->end;
+            const int64_t last = first + job->chunk < share->end ? first + job->chunk : share->end;
             job->programs(&L, first, last);
         }
     }
@@ -204,6 +228,11 @@ static void mt_work(void *data) {
     mt_scratch_free(&L);
 }
 
+static void mt_work(void *data) {
+    mt_job *job = data;
+    mt_work_from(job, &job->shares[job->count > 1 ? mt_rt->thread_number() : 0]);
+}
+
 /* ---- Programs that wait for each other ---- */
 
 /* On a GPU the programs of a launch run at the same time, at least as many as it has room for, and
@@ -216,16 +245,14 @@ static void mt_work(void *data) {
 
 static void *mt_help(void *data) {
     mt_job *job = data;
-    mt_work(job);
+    mt_work_from(job, mt_earliest(job));
     __atomic_sub_fetch(&job->working, 1, __ATOMIC_RELAXED);
     return NULL;
 }
 
 static void mt_start_helper(mt_job *job) {
-    const mt_share *share = job->shares;
     if (__atomic_exchange_n(&job->starting, 1, __ATOMIC_ACQUIRE)) return;
-    if (job->helping < MT_MAX_HELPERS &&
-        __atomic_load_n(&share->next, __ATOMIC_RELAXED) < share->end) {
+    if (job->helping < MT_MAX_HELPERS && mt_earliest(job)) {
         __atomic_add_fetch(&job->working, 1, __ATOMIC_RELAXED);
         if (pthread_create(&job->helpers[job->helping], NULL, mt_help, job) == 0) {
             job->helping++;
@@ -280,10 +307,10 @@ static void mt_remember(const int32_t *grid, double nanoseconds) {
 
 /* Run programs first..end-1 of a job on this thread. */
 static void mt_run_here(mt_job *job, int64_t first, int64_t end) {
-    mt_share all = {first, end};
+    mt_share all = {.first = first, .end = end};
     job->shares = &all;
     job->count = 1;
-    job->chunk = end - first;
+    job->chunk = job->run = end - first;
     mt_work(job);
 }
 
@@ -299,7 +326,7 @@ static void mt_run_shared(mt_job *job, int64_t first, int64_t end, int threads, 
     mt_share shares[MT_MAX_SHARES];
     for (int i = 0; i < threads; i++) {
         const int64_t size = left / threads + (i < left % threads);
-        shares[i] = (mt_share){first, first + size};
+        shares[i] = (mt_share){.first = first, .end = first + size};
         first += size;
     }
     const int64_t most = left / (8 * threads), small = (int64_t)(MT_CHUNK_NS / cost);
@@ -307,6 +334,7 @@ static void mt_run_shared(mt_job *job, int64_t first, int64_t end, int threads, 
     job->count = threads;
     job->chunk = most < small ? most : small;
     if (job->chunk < 1) job->chunk = 1;
+    job->run = left;
     job->float_mode = mt_float_mode();
     mt_rt->parallel(mt_work, job, (unsigned)threads, 0);
 }
@@ -347,20 +375,31 @@ int mt_run(mt_programs *programs, const int64_t *args, int32_t grid_x, int32_t g
     return job.status;
 }
 
+/* Threads take turns at the programs, because most that wait do so for a neighbour. Where they wait
+ * for nothing but locks, a turn is several programs, this many in a round of all threads: so a thread
+ * reads what lies close together, and a kernel that adds to one of 64, 96 or 128 sums, by the number
+ * of the program, finds lock and sum in the cache of its thread. */
+#define MT_ROUND 32
+
 int mt_run_waiting(mt_programs *programs, const int64_t *args, int32_t grid_x, int32_t grid_y,
-                   int32_t grid_z) {
+                   int32_t grid_z, int locks_only) {
     const int64_t total = mt_count_programs(grid_x, grid_y, grid_z);
     if (total <= 0) return total < 0 ? MT_BAD_GRID : MT_OK;
+    int threads = mt_threads();
+    if (threads > MT_MAX_SHARES) threads = MT_MAX_SHARES;
+    if (total < threads) threads = (int)total;
+    const int64_t run = locks_only && threads < MT_ROUND ? MT_ROUND / threads : 1;
+    mt_share shares[MT_MAX_SHARES];
+    for (int i = 0; i < threads; i++) shares[i] = (mt_share){.first = i * run, .end = total};
     pthread_t helpers[MT_MAX_HELPERS];
-    mt_share all = {0, total};
     mt_job job = {.programs = programs, .args = args, .launcher = &mt_thread_known,
-                  .grid = {grid_x, grid_y, grid_z}, .shares = &all, .count = 1, .chunk = 1,
-                  .float_mode = mt_float_mode(), .helpers = helpers};
-    const int threads = mt_threads();
-    if (threads == 1 || total == 1) {
+                  .grid = {grid_x, grid_y, grid_z}, .shares = shares, .count = threads, .chunk = 1,
+                  .run = run, .skip = (threads - 1) * run, .float_mode = mt_float_mode(),
+                  .helpers = helpers};
+    if (threads == 1) {
         mt_work(&job);
     } else {
-        mt_rt->parallel(mt_work, &job, (unsigned)(threads < total ? threads : total), 0);
+        mt_rt->parallel(mt_work, &job, (unsigned)threads, 0);
     }
     /* Who starts a helper is waited for before it, so that all are known by then. */
     for (int i = 0; i < job.helping; i++) pthread_join(helpers[i], NULL);

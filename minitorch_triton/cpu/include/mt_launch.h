@@ -11,7 +11,8 @@
  *
  * A body with loops that may take long asks mt_stopped in each iteration. A loop in which a program
  * may wait for another one comes after mt_begin_waiting and asks mt_waits; the file with such loops
- * ends with MT_WAITING_ENTRY(body, same). Both entries export
+ * ends with MT_WAITING_ENTRY(body, same, locks_only), which is told whether all that is waited for
+ * are locks: this decides which thread runs which programs. Both entries export
  *
  *     int mt_entry(const int64_t *args, int32_t grid_x, int32_t grid_y, int32_t grid_z);
  *     int mt_call(const int64_t *packed);   // packed = {grid_x, grid_y, grid_z, args...}
@@ -140,7 +141,7 @@ static inline __attribute__((always_inline)) void mt_run_range(mt_launch *L,
 int mt_run(mt_programs *programs, const int64_t *args, int32_t grid_x, int32_t grid_y,
            int32_t grid_z, double cost);
 int mt_run_waiting(mt_programs *programs, const int64_t *args, int32_t grid_x, int32_t grid_y,
-                   int32_t grid_z);
+                   int32_t grid_z, int locks_only);
 int mt_run_in_order(mt_programs *programs, const int64_t *args, int32_t grid_x, int32_t grid_y,
                     int32_t grid_z);
 
@@ -162,8 +163,9 @@ int mt_run_in_order(mt_programs *programs, const int64_t *args, int32_t grid_x, 
     MT_ENTRY_THAT_RUNS(                                                                            \
         body, same, mt_run(mt_programs_of_body, args, grid_x, grid_y, grid_z, (double)(cost)))
 
-#define MT_WAITING_ENTRY(body, same)                                                               \
+#define MT_WAITING_ENTRY(body, same, locks_only)                                                   \
     MT_ENTRY_THAT_RUNS(                                                                            \
-        body, same, mt_run_waiting(mt_programs_of_body, args, grid_x, grid_y, grid_z))
+        body, same,                                                                                \
+        mt_run_waiting(mt_programs_of_body, args, grid_x, grid_y, grid_z, locks_only))
 
 #endif
