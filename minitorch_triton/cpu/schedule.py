@@ -17,7 +17,8 @@ blocks those are turns out while planning, so planning is repeated until nothing
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+import math
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from . import analysis
@@ -27,6 +28,11 @@ from .views import ANYWHERE, ZERO, Index, is_view, source_index
 
 RECOMPUTE_COST = 3  # keep a block that several loops use and that costs more than this
 LOOP_COST = 1  # the same for one that a loop's body uses again and again
+FUNCTION_COST = 10  # what an exponential costs, or a division of integers
+# So many rows make it worth while to compute a function of each in loops of its own, unless more
+# elements than the L1 cache holds are read again for it.
+APART_ROWS = 16
+APART_ELEMENTS = 8192
 
 
 @dataclass(eq=False)
@@ -150,6 +156,14 @@ def plan_block(
         keep |= planner.still_missing()
 
 
+def apart_is_cheaper(shape: tuple[int, ...], ops: Iterable[Op]) -> bool:
+    """True where what these operations compute for each row of a block costs less in a loop over
+    vectors of rows, although the block must be there for a second loop nest then."""
+    if shape[-2] < APART_ROWS or math.prod(shape) > APART_ELEMENTS:
+        return False
+    return any(analysis.own_cost(op) >= FUNCTION_COST for op in ops)
+
+
 def reversed_rows(task: Task) -> bool:
     """True for a scan from the last row to the first."""
     if task.op is None or not task.op.attributes.get("reverse"):
@@ -179,6 +193,7 @@ class _Planner:
         self.row_only: dict[Value, bool] = {}
         self.first_use: dict[Value, tuple[object, Index]] = {}
         self.costs: dict[Value, int] = {}
+        self.early = self.functions_of_rows()
 
     def run(self) -> Plan:
         for op in self.block.ops:
@@ -197,6 +212,27 @@ class _Planner:
                 if kept and not any(task.value in other.reads for other in others):
                     yield task.value
 
+    def functions_of_rows(self) -> dict[Op, list[Value]]:
+        """The kept blocks that are a function of what a reduction gives, by that reduction.
+
+        They are computed right after it: further down they would cut a loop nest in two.
+        """
+        found: dict[Op, list[Value]] = {}
+        results = [value for op in self.block.ops for value in op.results]
+        for value in (value for value in results if value in self.keep):
+            ops = list(self.computed([value], ()))
+            given = [op for op in ops if op.name == "tt.load"]
+            for operand in (operand for op in ops for operand in op.operands):
+                if not isinstance(operand.type, Tensor) or not analysis.is_lazy(operand):
+                    given.append(operand.op)
+            given = [op for op in given if op in self.position]
+            last = max(given, key=self.position.__getitem__, default=None)
+            if last is None or last.name != "tt.reduce" or last.results[0].shape != value.shape:
+                continue
+            if apart_is_cheaper(last.operands[0].shape, ops):
+                found.setdefault(last, []).append(value)
+        return found
+
     # One operation
 
     def visit(self, op: Op) -> None:
@@ -211,10 +247,18 @@ class _Planner:
             self.task(op)
         else:
             for result in op.results:
-                if result in self.keep:
-                    self.add(Task(None, self.position[op], result.shape, result, result))
+                if result in self.keep and not self.is_early(result):
+                    self.keep_block(result, op)
                 elif not isinstance(result.type, Tensor):
                     self.scalar(op)
+        for value in self.early.get(op, ()):
+            self.keep_block(value, op)
+
+    def is_early(self, value: Value) -> bool:
+        return any(value in values for values in self.early.values())
+
+    def keep_block(self, value: Value, after: Op) -> None:
+        self.add(Task(None, self.position[after], value.shape, value, value))
 
     def scalar(self, op: Op) -> None:
         """A scalar operation joins the steps before an open group, or, if it needs a result of the
@@ -295,9 +339,12 @@ class _Planner:
     def use_whole(self, value: Value, op: Op, position: int, inside: list[Op], again: bool) -> None:
         """An operation that works on complete blocks uses ``value``, perhaps again and again."""
         in_place = op.name == "tt.dot" and analysis.is_matrix_load(value)
-        lazy = value not in self.keep and analysis.is_lazy(value)
+        source = value
+        while op.name == "tt.dot" and source.op and source.op.name == "tt.trans":
+            source = source.op.operands[0]  # a product reads it as it lies
+        lazy = source not in self.keep and analysis.is_lazy(source)
         if op.name in analysis.WHOLE_BLOCK and lazy and not in_place:
-            self.require(value)
+            self.require(source)
             return
         task = Task(None, position, value.shape, value)
         index = tuple(Poly.symbol(f"w{d}") for d in range(len(value.shape)))
@@ -335,6 +382,10 @@ class _Planner:
         """Places the task in the open group if it may run row by row with what is there."""
         group = self.group
         if group.outer and tuple(domain) == group.outer and not row_axis:
+            elements = max(stage.extent or 1 for stage in group.stages)
+            ops = self.computed(task.operands, self.produced)
+            if apart_is_cheaper((*domain, elements), ops):
+                return False
             extent = None
         elif tuple(domain[:-1]) == group.outer:
             extent = domain[-1]
@@ -578,16 +629,25 @@ class _Planner:
 
     def cost_given(self, value: Value, kept: set[Value]) -> int:
         """``cost``, once these other blocks are in memory, too."""
-        total, pending, seen = 0, [value], set(kept)
-        while pending and total <= max(RECOMPUTE_COST, LOOP_COST):
-            current = pending.pop()
-            if current in seen or current in self.keep or not analysis.is_lazy(current):
-                continue
-            seen.add(current)
-            if isinstance(current.type, Tensor):
-                total += analysis.own_cost(current.op)
-                pending += current.op.operands
+        total = 0
+        for op in self.computed([value], kept):
+            total += analysis.own_cost(op)
+            if total > max(RECOMPUTE_COST, LOOP_COST):
+                break
         return total
+
+    def computed(self, values: list[Value], known: Container[Value]) -> Iterator[Op]:
+        """The operations that elements of these are computed with, each once: back to what is
+        kept in memory, or ``known``."""
+        pending, seen = list(values), set()
+        while pending:
+            value = pending.pop()
+            if value in seen or value in known or not isinstance(value.type, Tensor):
+                continue
+            if analysis.is_lazy(value):
+                seen.add(value)
+                yield value.op
+                pending += [v for v in value.op.operands if v not in self.keep]
 
     # Memory
 

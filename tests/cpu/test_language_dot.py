@@ -138,6 +138,24 @@ def test_product_with_its_own_transpose():
 
 
 @triton.jit
+def transposed_results(a, b, out, N: tl.constexpr):
+    i = tl.arange(0, N)
+    places = i[:, None] * N + i[None, :]
+    x = tl.exp(tl.load(a + places))
+    y = tl.dot(tl.trans(x), tl.load(b + places))
+    tl.store(out + places, tl.dot(y, tl.trans(x)))
+
+
+def test_what_was_computed_is_read_transposed_where_it_lies():
+    a, b, out = torch.randn(32, 32), torch.randn(32, 32), torch.empty(32, 32)
+    compiled = transposed_results[(1,)](a, b, out, 32)
+    x = a.double().exp()
+    torch.testing.assert_close(out, (x.T @ b.double() @ x.T).float(), rtol=1e-5, atol=1e-4)
+    assert compiled.asm["c"].count("MT_SCRATCH(1024") == 3, "x and the two products"
+
+
+
+@triton.jit
 def plain_matmul(a, b, out, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
     m = tl.program_id(0) * BM + tl.arange(0, BM)
     n = tl.program_id(1) * BN + tl.arange(0, BN)

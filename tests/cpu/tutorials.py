@@ -13,56 +13,39 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 
 @triton.jit
-def attention_backward_keys(
-    Q, K, V, DO, DK, DV, LSE, DELTA, scale, N, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-    HEAD_DIM: tl.constexpr, CAUSAL: tl.constexpr,
+def attention_backward_kernel(
+    Q, K, V, DO, DQ, DK, DV, LSE, DELTA, scale, N, BLOCK: tl.constexpr, HEAD_DIM: tl.constexpr,
+    CAUSAL: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of one block of keys and values, over all blocks of queries that see it."""
-    head = tl.program_id(1).to(tl.int64) * N
-    start = tl.program_id(0) * BLOCK_N
-    n, d = start + tl.arange(0, BLOCK_N), tl.arange(0, HEAD_DIM)
-    rows = (head + n)[:, None] * HEAD_DIM + d[None, :]
-    k, v = tl.load(K + rows), tl.load(V + rows)
-    dk = tl.zeros((BLOCK_N, HEAD_DIM), tl.float32)
-    dv = tl.zeros((BLOCK_N, HEAD_DIM), tl.float32)
-    for first in range(start if CAUSAL else 0, N, BLOCK_M):
-        m = first + tl.arange(0, BLOCK_M)
-        queries = (head + m)[:, None] * HEAD_DIM + d[None, :]
-        q, do = tl.load(Q + queries), tl.load(DO + queries)
-        p = tl.exp(tl.dot(k, tl.trans(q)) * scale - tl.load(LSE + head + m)[None, :])
-        if CAUSAL:
-            p = tl.where(m[None, :] >= n[:, None], p, 0.0)
-        dv += tl.dot(p.to(do.dtype), do)
-        dp = tl.dot(v, tl.trans(do))
-        ds = p * (dp - tl.load(DELTA + head + m)[None, :])
-        dk += tl.dot(ds.to(q.dtype), q)
-    tl.store(DK + rows, dk * scale)
-    tl.store(DV + rows, dv)
+    """All gradients of one head: for each block of keys those of the keys and values, over the
+    blocks of queries that see it, whose gradients grow in memory meanwhile.
 
-
-@triton.jit
-def attention_backward_queries(
-    Q, K, V, DO, DQ, LSE, DELTA, scale, N, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-    HEAD_DIM: tl.constexpr, CAUSAL: tl.constexpr,
-):  # fmt: skip
-    """Gradients of one block of queries, over all blocks of keys that it sees."""
-    head = tl.program_id(1).to(tl.int64) * N
-    start = tl.program_id(0) * BLOCK_M
-    m, d = start + tl.arange(0, BLOCK_M), tl.arange(0, HEAD_DIM)
-    rows = (head + m)[:, None] * HEAD_DIM + d[None, :]
-    q, do = tl.load(Q + rows), tl.load(DO + rows)
-    lse, delta = tl.load(LSE + head + m), tl.load(DELTA + head + m)
-    dq = tl.zeros((BLOCK_M, HEAD_DIM), tl.float32)
-    for first in range(0, start + BLOCK_M if CAUSAL else N, BLOCK_N):
-        n = first + tl.arange(0, BLOCK_N)
+    As in the first version of the tutorial: five products for each pair of blocks. In two passes,
+    one over the keys and one over the queries, more programs can run, but it takes seven.
+    """
+    head = tl.program_id(0).to(tl.int64) * N
+    i, d = tl.arange(0, BLOCK), tl.arange(0, HEAD_DIM)
+    for start in range(0, N, BLOCK):
+        n = start + i
         keys = (head + n)[:, None] * HEAD_DIM + d[None, :]
         k, v = tl.load(K + keys), tl.load(V + keys)
-        p = tl.exp(tl.dot(q, tl.trans(k)) * scale - lse[:, None])
-        if CAUSAL:
-            p = tl.where(m[:, None] >= n[None, :], p, 0.0)
-        ds = p * (tl.dot(do, tl.trans(v)) - delta[:, None])
-        dq += tl.dot(ds.to(k.dtype), k)
-    tl.store(DQ + rows, dq * scale)
+        dk = tl.zeros((BLOCK, HEAD_DIM), tl.float32)
+        dv = tl.zeros((BLOCK, HEAD_DIM), tl.float32)
+        for first in range(start if CAUSAL else 0, N, BLOCK):
+            m = first + i
+            queries = (head + m)[:, None] * HEAD_DIM + d[None, :]
+            q, do = tl.load(Q + queries), tl.load(DO + queries)
+            p = tl.exp(tl.dot(k, tl.trans(q)) * scale - tl.load(LSE + head + m)[None, :])
+            if CAUSAL:
+                p = tl.where(m[None, :] >= n[:, None], p, 0.0)
+            dv += tl.dot(p.to(do.dtype), do)
+            dp = tl.dot(v, tl.trans(do))
+            ds = (p * (dp - tl.load(DELTA + head + m)[None, :]) * scale).to(q.dtype)
+            dk += tl.dot(ds, q)
+            dq = tl.load(DQ + queries)
+            tl.store(DQ + queries, tl.dot(tl.trans(ds), k, dq))
+        tl.store(DK + keys, dk)
+        tl.store(DV + keys, dv)
 
 
 @triton.jit
@@ -76,8 +59,8 @@ def attention_backward(q, k, v, output, lse, grad, causal, block=64):
     """Gradients of scaled dot-product attention.
 
     Args:
-        q, k, v, output, grad: (batch, heads, length, head dimension), contiguous; the length a
-            multiple of ``block``.
+        q, k, v, output, grad: (batch, heads, length, head dimension), float32, contiguous; the
+            length a multiple of ``block``.
         lse: (batch, heads, length), logarithm of the sum of the scores' exponentials.
 
     Returns:
@@ -85,14 +68,12 @@ def attention_backward(q, k, v, output, lse, grad, causal, block=64):
     """
     length, dimension = q.shape[-2:]
     heads = q.shape[0] * q.shape[1]
-    dq, dk, dv, delta = map(torch.empty_like, (q, k, v, lse))
+    dq, dk, dv, delta = torch.zeros_like(q), *map(torch.empty_like, (k, v, lse))
     row_products[(heads * length,)](output, grad, delta, dimension)
-    grid = (length // block, heads)
-    constants = {"BLOCK_M": block, "BLOCK_N": block, "HEAD_DIM": dimension, "CAUSAL": causal}
-    scale = dimension**-0.5
-    shared = (lse, delta, scale, length)
-    attention_backward_keys[grid](q, k, v, grad, dk, dv, *shared, **constants)
-    attention_backward_queries[grid](q, k, v, grad, dq, *shared, **constants)
+    attention_backward_kernel[(heads,)](
+        q, k, v, grad, dq, dk, dv, lse, delta, dimension**-0.5, length, BLOCK=block,
+        HEAD_DIM=dimension, CAUSAL=causal,
+    )  # fmt: skip
     return dq, dk, dv
 
 

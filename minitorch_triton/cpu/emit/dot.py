@@ -156,7 +156,7 @@ def call(em: Emitter, kind, left, right, inner, target, sizes, overwrite) -> Non
     size = f"MT_GEMM_AT_SCRATCH({type_}, {m}, {n}, {k})"
     if not tables:
         size = f"MT_GEMM_SCRATCH({type_}, {m}, {k})"
-    scratch = em.scratch_array(type_, "panels", size)
+    scratch = em.panels(type_, size)
     rows, columns = left.rows, right.columns
     sources = [left.arguments(rows, inner), right.arguments(inner, columns)]
     if tables:

@@ -585,6 +585,13 @@ class Emitter:
         self.scratch.append((type_, name, count))
         return name
 
+    def panels(self, type_: str, count: str) -> str:
+        """Name of a C array that products, which need it one after the other, have in common."""
+        for array in self.scratch:
+            if array[::2] == (type_, count):
+                return array[1]
+        return self.scratch_array(type_, "panels", count)
+
 
 def _is_symbol(poly: Poly) -> bool:
     return len(poly.terms) == 1 and poly.terms[0][1] == 1 and len(poly.terms[0][0]) == 1
