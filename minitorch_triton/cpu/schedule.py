@@ -28,7 +28,7 @@ from .views import ANYWHERE, ZERO, Index, is_view, source_index
 
 RECOMPUTE_COST = 3  # keep a block that several loops use and that costs more than this
 LOOP_COST = 1  # the same for one that a loop's body uses again and again
-FUNCTION_COST = 10  # what an exponential costs, or a division of integers
+FUNCTION_COST = 10  # what an exponential costs
 # So many rows make it worth while to compute a function of each in loops of its own, unless more
 # elements than the L1 cache holds are read again for it.
 APART_ROWS = 16
@@ -83,6 +83,11 @@ class Group:
     @property
     def extents(self) -> dict[str, int]:
         return {f"i{d}": extent for d, extent in enumerate(self.outer)}
+
+    @property
+    def block(self) -> tuple[int, ...]:
+        """Shape of the largest block that it goes through."""
+        return (*self.outer, max(stage.extent or 1 for stage in self.stages))
 
 
 @dataclass(eq=False)
@@ -161,7 +166,8 @@ def apart_is_cheaper(shape: tuple[int, ...], ops: Iterable[Op]) -> bool:
     vectors of rows, although the block must be there for a second loop nest then."""
     if shape[-2] < APART_ROWS or math.prod(shape) > APART_ELEMENTS:
         return False
-    return any(analysis.own_cost(op) >= FUNCTION_COST for op in ops)
+    functions = (op for op in ops if analysis.own_cost(op) >= FUNCTION_COST)
+    return any(not op.results[0].element.is_int for op in functions)
 
 
 def reversed_rows(task: Task) -> bool:
@@ -382,9 +388,7 @@ class _Planner:
         """Places the task in the open group if it may run row by row with what is there."""
         group = self.group
         if group.outer and tuple(domain) == group.outer and not row_axis:
-            elements = max(stage.extent or 1 for stage in group.stages)
-            ops = self.computed(task.operands, self.produced)
-            if apart_is_cheaper((*domain, elements), ops):
+            if apart_is_cheaper(group.block, self.computed(task.operands, self.produced)):
                 return False
             extent = None
         elif tuple(domain[:-1]) == group.outer:
@@ -594,6 +598,8 @@ class _Planner:
         if group is None or cost <= RECOMPUTE_COST:
             return False
         if "j" not in used:
+            if group.outer and apart_is_cheaper(group.block, [value.op]):
+                return True
             stage = group  # computed once per row, for all stages
         if variables - used and "j" in used:
             return True

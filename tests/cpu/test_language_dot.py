@@ -154,7 +154,6 @@ def test_what_was_computed_is_read_transposed_where_it_lies():
     assert compiled.asm["c"].count("MT_SCRATCH(1024") == 3, "x and the two products"
 
 
-
 @triton.jit
 def plain_matmul(a, b, out, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
     m = tl.program_id(0) * BM + tl.arange(0, BM)
