@@ -114,7 +114,7 @@ def grouped_matmul_kernel(
         done += tiles
 
 
-def grouped_matmul(pairs, programs=8, block=64):
+def grouped_matmul(pairs, programs=8, block=128):
     """The products of (a, b) pairs of contiguous float32 matrices of any sizes, in one launch."""
     results = [torch.empty(a.shape[0], b.shape[1]) for a, b in pairs]
     tables = [
@@ -148,7 +148,7 @@ def persistent_matmul_kernel(a, b, c, M, N, K, PROGRAMS: tl.constexpr):
         c.store([m, n], total.to(c.dtype))
 
 
-def persistent_matmul(a, b, programs=4, block=(64, 64, 64)):
+def persistent_matmul(a, b, programs=4, block=(128, 128, 64)):
     """a @ b.T for contiguous matrices (M, K) and (N, K) with rows of a multiple of 16 bytes."""
     (M, K), N = a.shape, b.shape[0]
     c = torch.empty(M, N, dtype=a.dtype)
