@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .. import analysis
@@ -102,13 +103,30 @@ def following_block(em: Emitter, argument: Value) -> Value:
     return value
 
 
+@dataclass
+class Carried:
+    """What a ``for`` takes from one iteration to the next, and where the body leaves it."""
+
+    scalars: list[tuple[str, Value]] = field(default_factory=list)  # a variable, and its next value
+    advances: list[tuple[str, Value]] = field(default_factory=list)  # an offset, and its increment
+    buffers: list[tuple[Value, Value]] = field(default_factory=list)  # a block, and the next one
+    assigned: dict[Value, list[Value]] = field(default_factory=dict)  # values, and their blocks
+
+    def finish(self, em: Emitter) -> None:
+        """Emits the end of an iteration."""
+        steps = [em.wide(increment, ()).text() for _, increment in self.advances]
+        assign_scalars(em, [v for _, v in self.scalars], [n for n, _ in self.scalars])
+        for (name, _), text in zip(self.advances, steps, strict=True):
+            em.line(f"{name} += {text};")
+        swap_buffers(em, self.buffers)
+
+
 @executes("scf.for")
 def for_(em: Emitter, op: Op) -> None:
-    block = op.body
-    induction, *arguments = block.arguments
-    yielded = block.terminator.operands
-    sums = [n for n, v in enumerate(op.operands[3:]) if analysis.is_product_sum(op, n)]
-    zeros = [arguments[n] for n in sums if analysis.is_zero(op.operands[n + 3])]
+    induction, *arguments = op.body.arguments
+    initial = op.operands[3:]
+    sums = [n for n in range(len(initial)) if analysis.is_product_sum(op, n)]
+    zeros = [arguments[n] for n in sums if analysis.is_zero(initial[n])]
     for argument in zeros:
         em.new_array(argument)
     if product_loop(em, op):
@@ -117,47 +135,22 @@ def for_(em: Emitter, op: Op) -> None:
         array = em.arrays[argument]
         em.line(f"memset({array.name}, 0, {argument.type.size} * sizeof *{array.name});")
     low, high, step = (scalar_text(em, v) for v in op.operands[:3])
-    scalars: list[tuple[str, Value]] = []
-    advances: list[tuple[str, Value]] = []
-    buffers: list[tuple[Value, Value]] = []
-    assigned: dict[Value, list[Value]] = {}
-    for n, (argument, initial) in enumerate(zip(arguments, op.operands[3:], strict=True)):
-        increment = analysis.advance(op, n)
+    carried = Carried()
+    for n, argument in enumerate(arguments):
         if not isinstance(argument.type, Tensor):
-            scalars.append((declare(em, argument, scalar_text(em, initial)), yielded[n]))
-            em.scalars[op.results[n]] = em.scalars[argument]
-        elif increment is not None:
-            name = em.fresh(f"{argument.name}_advance")
-            em.line(f"int64_t {name} = 0;")
-            for value in (argument, op.results[n]):
-                em.advances[value], em.carried[value] = Poly.symbol(name), initial
-            advances.append((name, increment))
+            carry_scalar(em, op, n, carried)
+        elif analysis.advance(op, n) is not None:
+            carry_advance(em, op, n, carried)
+        elif n in sums:
+            for value in (op.body.terminator.operands[n], op.results[n]):
+                em.arrays[value] = em.arrays[argument]
         else:
-            if n in sums:
-                em.arrays[yielded[n]] = em.arrays[argument]
-            else:
-                following = following_block(em, argument)
-                buffers.append((argument, following))
-                product = yielded[n].op in block.ops and yielded[n].op.name == "tt.dot"
-                same = analysis.memory_element(yielded[n]) == em.arrays[following].element
-                if product and same and yielded[n] not in em.arrays:
-                    em.arrays[yielded[n]] = em.arrays[following]
-                else:
-                    assigned.setdefault(yielded[n], []).append(following)
-            em.arrays[op.results[n]] = em.arrays[argument]
-
-    def finish(terminator: Op) -> None:
-        steps = [em.wide(increment, ()).text() for _, increment in advances]
-        assign_scalars(em, [v for _, v in scalars], [n for n, _ in scalars])
-        for (name, _), text in zip(advances, steps, strict=True):
-            em.line(f"{name} += {text};")
-        swap_buffers(em, buffers)
-
+            carry_block(em, op, n, carried)
     counter = em.fresh(induction.name, em.depth + 1)
     em.scalars[induction] = counter
-    variables = [em.scalars[v] for v in arguments if v in em.scalars] + [n for n, _ in advances]
-    with changing(em, variables):
-        lines = run_body(em, block, assigned, finish)
+    variables = [em.scalars[v] for v in arguments if v in em.scalars]
+    with changing(em, variables + [name for name, _ in carried.advances]):
+        lines = run_body(em, op.body, carried.assigned, lambda _: carried.finish(em))
     if may_take_long(op):
         lines.insert(0, STOP)
     type_ = "uint64_t" if "unsigned" in op.words else "int64_t"
@@ -167,6 +160,37 @@ def for_(em: Emitter, op: Op) -> None:
         f"{counter} += {cast}{step})",
         lines,
     )
+
+
+def carry_scalar(em: Emitter, loop: Op, n: int, carried: Carried) -> None:
+    argument, result = loop.body.arguments[n + 1], loop.results[n]
+    name = declare(em, argument, scalar_text(em, loop.operands[n + 3]))
+    carried.scalars.append((name, loop.body.terminator.operands[n]))
+    em.scalars[result] = name
+
+
+def carry_advance(em: Emitter, loop: Op, n: int, carried: Carried) -> None:
+    """A block, of pointers mostly, that grows by the same number each time: only a sum is kept."""
+    argument, result = loop.body.arguments[n + 1], loop.results[n]
+    name = em.fresh(f"{argument.name}_advance")
+    em.line(f"int64_t {name} = 0;")
+    for value in (argument, result):
+        em.advances[value], em.carried[value] = Poly.symbol(name), loop.operands[n + 3]
+    carried.advances.append((name, analysis.advance(loop, n)))
+
+
+def carry_block(em: Emitter, loop: Op, n: int, carried: Carried) -> None:
+    argument, result = loop.body.arguments[n + 1], loop.results[n]
+    yielded = loop.body.terminator.operands[n]
+    following = following_block(em, argument)
+    carried.buffers.append((argument, following))
+    product = yielded.op in loop.body.ops and yielded.op.name == "tt.dot"
+    same = analysis.memory_element(yielded) == em.arrays[following].element
+    if product and same and yielded not in em.arrays:
+        em.arrays[yielded] = em.arrays[following]
+    else:
+        carried.assigned.setdefault(yielded, []).append(following)
+    em.arrays[result] = em.arrays[argument]
 
 
 @executes("scf.if")
