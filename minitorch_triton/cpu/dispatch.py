@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from triton import knobs
@@ -224,14 +224,7 @@ def make_run(compiled: CompiledKernel, bound_args: dict[str, Any]) -> Callable:
             slots.append(f"*_mt_described({name})")
         types += [slot for slot, _ in flatten(ty, value)]
         owners += [(tensor, owner) for owner in slot_tensors(ty, value)]
-    storages_of: dict[str, str] = {}
-    overlapping = []
-    for pair in compiled.metadata.apart:
-        (a, _), (b, _) = both = [owners[number] for number in pair]
-        if all(hasattr(owner, "untyped_storage") for _, owner in both):
-            for text in (a, b):
-                storages_of.setdefault(text, f"_mt_storage_{len(storages_of)}")
-            overlapping.append(f"{storages_of[a]} == {storages_of[b]} and _mt_overlap({a}, {b})")
+    lookups, overlapping = _overlap_test([owners[a], owners[b]] for a, b in compiled.metadata.apart)
     library = compiled.module
     namespace = {
         "_mt_call": library.call, "_mt_finish": library.finish,
@@ -241,13 +234,31 @@ def make_run(compiled: CompiledKernel, bound_args: dict[str, Any]) -> Callable:
     }  # fmt: skip
     source = RUN_TEMPLATE.format(
         parameters=", ".join(bound_args), slots=", ".join(slots),
-        storages="; ".join(
-            f"{variable} = {name}.untyped_storage().data_ptr()"
-            for name, variable in storages_of.items()
-        ) or "pass",
-        overlap=" or ".join(overlapping) or "False",
+        storages=lookups, overlap=overlapping,
     )  # fmt: skip
     return _define(source, "_mt_run", namespace)
+
+
+def _overlap_test(pairs: Iterable[list[tuple[str, Any]]]) -> tuple[str, str]:
+    """Python code that looks up the storages of tensors, and an expression that is true if a pair
+    of them overlaps.
+
+    Args:
+        pairs: for each tensor its name in the code, and the tensor.
+    """
+    storages_of: dict[str, str] = {}
+    overlapping = []
+    for pair in pairs:
+        if all(hasattr(tensor, "untyped_storage") for _, tensor in pair):
+            a, b = (name for name, _ in pair)
+            for name in (a, b):
+                storages_of.setdefault(name, f"_mt_storage_{len(storages_of)}")
+            overlapping.append(f"{storages_of[a]} == {storages_of[b]} and _mt_overlap({a}, {b})")
+    lookups = [
+        f"{variable} = {name}.untyped_storage().data_ptr()"
+        for name, variable in storages_of.items()
+    ]
+    return "; ".join(lookups) or "pass", " or ".join(overlapping) or "False"
 
 
 def run_on_cpu(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmup: bool) -> Any:
