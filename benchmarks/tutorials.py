@@ -78,18 +78,19 @@ def layer_norm_backward():
     kernels.layer_norm_forward[(rows,)](
         x, y, w, b, mean, rstd, columns, columns, 1e-5, BLOCK_SIZE=1024
     )
-    dx, partial = torch.empty_like(x), torch.empty(2, groups, columns)
-    locks, final = torch.empty(2 * groups, dtype=torch.int32), torch.empty(2, columns)
+    dx, (dw, db) = torch.empty_like(x), torch.empty(2, groups, columns)
+    final_dw, final_db = torch.empty(2, columns)
+    locks = torch.empty(2 * groups, dtype=torch.int32)
+    first = kernels.layer_norm_backward_dx[(rows,)]
+    second = kernels.layer_norm_backward_dwdb[(columns // 128,)]
 
     def ours():
         locks.zero_()
-        kernels.layer_norm_backward_dx[(rows,)](
-            dx, dy, *partial, x, w, mean, rstd, locks, columns, columns,
+        first(
+            dx, dy, dw, db, x, w, mean, rstd, locks, columns, columns,
             GROUP_SIZE_M=groups, BLOCK_SIZE_N=1024,
         )  # fmt: skip
-        kernels.layer_norm_backward_dwdb[(columns // 128,)](
-            *partial, *final, groups, columns, BLOCK_SIZE_M=32, BLOCK_SIZE_N=128
-        )
+        second(dw, db, final_dw, final_db, groups, columns, BLOCK_SIZE_M=32, BLOCK_SIZE_N=128)
 
     forward = torch.native_layer_norm(x, (columns,), w, b, 1e-5)
     backward = torch.ops.aten.native_layer_norm_backward

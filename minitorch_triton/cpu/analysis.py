@@ -350,6 +350,18 @@ def is_product_sum(loop: Op, number: int) -> bool:
     )
 
 
+def updates_in_place(loop: Op, number: int) -> bool:
+    """True where a loop uses a block that it carries for nothing but computing each element of the
+    next iteration's block from its own: that may take its place."""
+    value = loop.body.terminator.operands[number]
+    return (
+        value.op is not None
+        and value.op.name.startswith(("arith.", "math."))
+        and loop.body.arguments[number + 1].uses == [value.op]
+        and value.uses == [loop.body.terminator]
+    )
+
+
 def writes(op: Op) -> Iterator[Op]:
     """The operations at or inside ``op`` that write to memory."""
     return (inner for inner in op.walk() if inner.name in WRITES)

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 import torch
+import torch.nn.functional as F
 import triton
 import triton.language as tl
 
@@ -57,6 +58,30 @@ def test_carried_values_change_all_at_once():
     out = torch.zeros(5, dtype=torch.int32)
     fibonacci[(1,)](out, 10)
     assert out.tolist() == [55] * 5
+
+
+@triton.jit
+def plain_and_alternating_sums(x, out, n, rows, B: tl.constexpr):
+    i = tl.arange(0, B)
+    total, alternating = tl.zeros((B,), tl.float32), tl.full((B,), 1.0, tl.float32)
+    for row in range(rows):
+        elements = tl.load(x + row * n + i, mask=i < n, other=2.0)
+        total += elements
+        alternating = elements - alternating
+    tl.store(out + i, total)
+    tl.store(out + B + i, alternating)
+
+
+@pytest.mark.parametrize("rows", [0, 5])
+def test_blocks_that_a_loop_updates_in_place(rows):
+    x, out = torch.randint(-9, 10, (rows, 100)).float(), torch.empty(2, 256)
+    compiled = plain_and_alternating_sums[(1,)](x, out, 100, rows, B=256)
+    total, alternating = torch.zeros(256), torch.ones(256)
+    for row in F.pad(x, (0, 156), value=2.0):
+        total += row
+        alternating = row - alternating
+    assert torch.equal(out, torch.stack([total, alternating]))
+    assert "SWAP" not in compiled.asm["c"].split(" body(")[1]  # each has one buffer
 
 
 @triton.jit

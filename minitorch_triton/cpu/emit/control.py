@@ -182,6 +182,10 @@ def carry_advance(em: Emitter, loop: Op, n: int, carried: Carried) -> None:
 def carry_block(em: Emitter, loop: Op, n: int, carried: Carried) -> None:
     argument, result = loop.body.arguments[n + 1], loop.results[n]
     yielded = loop.body.terminator.operands[n]
+    em.arrays[result] = em.arrays[argument]
+    if analysis.updates_in_place(loop, n):
+        carried.assigned[yielded] = [argument]
+        return
     following = following_block(em, argument)
     carried.buffers.append((argument, following))
     product = yielded.op in loop.body.ops and yielded.op.name == "tt.dot"
@@ -190,7 +194,6 @@ def carry_block(em: Emitter, loop: Op, n: int, carried: Carried) -> None:
         em.arrays[yielded] = em.arrays[following]
     else:
         carried.assigned.setdefault(yielded, []).append(following)
-    em.arrays[result] = em.arrays[argument]
 
 
 @executes("scf.if")

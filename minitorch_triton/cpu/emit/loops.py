@@ -215,7 +215,9 @@ def run_task(em: Emitter, task: Task, accumulator) -> None:
         if task.target not in em.arrays:  # one number per row: its variable will do
             em.element(task.value, task.index)
             return
-        array = em.arrays.pop(task.target)
+        array = em.arrays[task.target]
+        if task.target is task.value:  # to be computed, not read
+            del em.arrays[task.target]
         text = ctypes.to_memory(array.element, em.element(task.value, task.index))
         em.arrays[task.target] = array
         em.line(f"{em.place(array, task.index)} = {text};")
