@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .ir import Block, Element, Op, Scalar, Tensor, Value
+from .ir import Block, Op, Tensor, Value
 from .views import VIEWS, is_view
 
 # Operations whose result exists only once a loop nest has run.
@@ -244,15 +244,6 @@ def constant(value: Value) -> int | None:
     """The number that an integer is known to be, None if it is not."""
     op = value.op
     return int(op.attributes["value"]) if op is not None and op.name == "arith.constant" else None
-
-
-def memory_element(value: Value) -> Element:
-    """Type in which a block is kept in memory: its own, but sums of products at least float32."""
-    sums = value.op is not None and value.op.name == "tt.dot"
-    sums = sums or any(use.name == "tt.dot" and use.operands[2] is value for use in value.uses)
-    if sums and value.element.is_float and value.element.bits < 32:
-        return Scalar("f32")
-    return value.element
 
 
 def is_silent(op: Op) -> bool:

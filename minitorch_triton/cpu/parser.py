@@ -181,7 +181,7 @@ class _Parser:
         if self.accept("!tt.ptr<"):
             pointee = self.type()
             if self.accept(","):
-                self.need(_NUMBER, "an address space")
+                self.match(_STRING) or self.need(_NUMBER, "an address space")
             self.expect(">")
             if isinstance(pointee, Tensor):
                 raise self.unsupported("a block pointer that was not rewritten")

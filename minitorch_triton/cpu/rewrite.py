@@ -5,6 +5,8 @@
 - `tl.sort` and `tl.topk` become the operation ``mt.sort``; Triton's are sorting networks, which
   suit a GPU and are so much code that compiling it takes long.
 - A product of blocks in 8-bit or scaled formats becomes a product of float32 blocks.
+- A reduction or scan of float16 or bfloat16 becomes one of float32, the result of which is rounded:
+  the sum of 1024 ones in bfloat16, one after the other, would be 256. So does a sum of products.
 - `tl.map_elementwise` becomes its function's operations on whole blocks, branches selections; so
   do the branches of the combine function of a reduction or scan.
 - ``x ^ xor_sum(x)`` over an axis of two elements, with which `tl.flip` exchanges the two,
@@ -21,6 +23,12 @@ from . import analysis
 from .ir import Block, Element, Function, Op, Scalar, Tensor, Type, UnsupportedOperation, Value
 
 F32 = Scalar("f32")
+
+# What float32 combines 16-bit floats with more exactly than they do themselves, or just as exactly.
+_WIDENED = {
+    *("arith.addf", "arith.mulf", "arith.maximumf", "arith.minimumf", "arith.maxnumf"),
+    "arith.minnumf",
+}
 
 # Mangled name of the function behind tl.sort and tl.topk: the type of its block first, whether it
 # sorts in descending order last. `keep_sorts_apart` in the backend sees to it that it is called.
@@ -43,16 +51,20 @@ def rewrite(functions: list[Function]) -> Function:
             block.terminator.operands = []
     for block in _blocks(kernel.blocks):
         for op in list(block.ops):
-            if op.name == "tt.dot" and op.operands[0].element.name.startswith("f8"):
-                _Replacement(block, op).widen_product()
-            elif op.name == "tt.dot_scaled":
-                _Replacement(block, op).scaled_product()
+            if op.name in ("tt.dot", "tt.dot_scaled"):
+                _product(_Replacement(block, op))
+            elif op.name == "scf.for":
+                for number, result in enumerate(op.results):
+                    if _is_half(result) and analysis.is_product_sum(op, number):
+                        _Replacement(block, op).widen_sum(number)
             elif op.name == "tt.map_elementwise":
                 _Mapping(block, op).run()
             elif op.name in ("tt.reduce", "tt.scan"):
                 for inner in list(op.body.ops):
                     if inner.regions:
                         _Selections(op.body, inner).run()
+                if analysis.single_combiner(op) in _WIDENED and _is_half(op.operands[0]):
+                    _Replacement(block, op).widen_reduction()
             elif op.name == "arith.xori":
                 _exchange(block, op)
             elif op.attributes.get("string", "").startswith("griddepcontrol."):
@@ -159,7 +171,22 @@ def _replace_uses(old: Value, new: Value) -> None:
     old.uses = []
 
 
-# ---- Products ------------------------------------------------------------------------------------
+# ---- Products, and sums of 16-bit floats ---------------------------------------------------------
+
+
+def _is_half(value: Value) -> bool:
+    return value.element.is_float and value.element.bits == 16
+
+
+def _product(product: _Replacement) -> None:
+    """A product as one of types that there are functions for, with a sum in float32."""
+    op = product.op
+    if op.name == "tt.dot_scaled":
+        product.scaled_product()
+    elif op.operands[0].element.name.startswith("f8"):
+        product.widen_product()
+    if _is_half(op.result):
+        product.widen_accumulator()
 
 
 class _Replacement:
@@ -196,6 +223,46 @@ class _Replacement:
     def widened(self, value: Value) -> Value:
         narrow = value.element.is_float and value.element.bits < 32
         return self.elementwise("tt.fp_to_fp", value) if narrow else value
+
+    def widen_reduction(self) -> None:
+        """A reduction or scan of one operand with one operation, computed in float32."""
+        op = self.op
+        self.become(op.name, [self.elementwise("arith.extf", op.operands[0])])
+        for value in (*op.body.arguments, op.body.ops[0].result):
+            value.type = F32
+        self.round_result(0)
+
+    def widen_accumulator(self) -> None:
+        """A product that is added to 16-bit floats, computed in float32."""
+        a, b, accumulator = self.op.operands
+        self.become("tt.dot", [a, b, self.widened_sum(accumulator)])
+        self.round_result(0)
+
+    def widen_sum(self, number: int) -> None:
+        """A loop that adds products to 16-bit floats; they are rounded once, after it."""
+        loop = self.op
+        operands = list(loop.operands)
+        operands[number + 3] = self.widened_sum(operands[number + 3])
+        self.become(loop.name, operands)
+        wide = operands[number + 3].type
+        loop.body.arguments[number + 1].type = wide
+        loop.body.terminator.operands[number].type = wide
+        self.round_result(number)
+
+    def widened_sum(self, value: Value) -> Value:
+        if analysis.is_zero(value):
+            return self.new("arith.constant", [], Tensor(value.shape, F32), value="0.0")
+        return self.elementwise("arith.extf", value)
+
+    def round_result(self, number: int) -> None:
+        """Makes a result float32; what used it gets it rounded to its old type."""
+        op, rounded = self.op, self.op.results[number]
+        wide = Tensor(rounded.shape, F32) if isinstance(rounded.type, Tensor) else F32
+        result = Value(rounded.name, wide, op)
+        op.results[number] = result
+        rounded.op = Op("arith.truncf", [result], [rounded], {}, [], [], op.location)
+        result.uses.append(rounded.op)
+        self.block.ops.insert(self.block.ops.index(op) + 1, rounded.op)
 
     def scaled_product(self) -> None:
         """A product of blocks in microscaling formats: groups of elements along K share a scale.

@@ -181,6 +181,43 @@ def test_scan_of_two_operands_that_does_not_commute(reverse):
 
 
 @triton.jit
+def follow(count_a, before_a, last_a, count_b, before_b, last_b):
+    """The number of elements so far, the last but one of them, and the last."""
+    return count_a + count_b, tl.where(count_b == 1, last_a, before_b), last_b
+
+
+@triton.jit
+def delay(x, out, B: tl.constexpr):
+    i = tl.arange(0, B)
+    x = tl.load(x + i)
+    _, before, _ = tl.associative_scan((x * 0 + 1, x * 0, x), 0, follow)
+    tl.store(out + i, before)
+
+
+def test_scan_that_only_passes_on_what_came_before():
+    x = torch.randint(1, 1000, (32,))
+    out = torch.zeros_like(x)
+    delay[(1,)](x, out, 32)
+    assert torch.equal(out[1:], x[:-1]) and out[0] == 0
+
+
+@triton.jit
+def sum_of_ones(rows, columns, prefixes, one):
+    x = tl.full((512, 512), one, rows.dtype.element_ty)
+    i = tl.arange(0, 512)
+    tl.store(rows + i, tl.sum(x, axis=1))
+    tl.store(columns + i, tl.sum(x, axis=0))
+    tl.store(prefixes + i, tl.cumsum(tl.sum(x, axis=0) / 512, axis=0))
+
+
+def test_sums_of_bfloat16_do_not_stop_growing():
+    rows, columns, prefixes = torch.zeros(3, 512, dtype=torch.bfloat16)
+    sum_of_ones[(1,)](rows, columns, prefixes, 1)
+    assert (rows == 512).all() and (columns == 512).all()
+    assert torch.equal(prefixes, torch.arange(1, 513).bfloat16())
+
+
+@triton.jit
 def larger_magnitude(a, b):
     if tl.abs(a) >= tl.abs(b):
         return a

@@ -235,3 +235,54 @@ def test_rows_and_columns_that_are_looked_up(listed, epilogue):
     assert body.count("mt_gemm_f32_at(") == 1
     # Checks stay in the loop; without them it is one call.
     assert ("for (int64_t" in body) == checking.active
+
+
+@triton.jit
+def half_products(a, b, out, n, HOW: tl.constexpr):
+    i = tl.arange(0, 32)[:, None] * 32 + tl.arange(0, 32)[None, :]
+    x, y = tl.load(a + i), tl.load(b + i)
+    acc = tl.zeros((32, 32), tl.float16)
+    if HOW == "once":
+        acc = tl.dot(x, y, out_dtype=tl.float16)
+    elif HOW == "chain":
+        acc = tl.dot(tl.dot(x, y, out_dtype=tl.float16), x, out_dtype=tl.float16)
+    elif HOW == "summed":
+        for _ in range(n):
+            acc = tl.dot(x, y, acc, out_dtype=tl.float16)
+        acc = tl.dot(acc, x, out_dtype=tl.float16)
+    elif HOW == "scaled":
+        for _ in range(n):
+            acc = tl.dot(x, y, acc, out_dtype=tl.float16) * 0.5
+    else:
+        for step in range(n):
+            if step % 2 == 0:
+                acc = tl.dot(x, y, acc, out_dtype=tl.float16)
+            else:
+                acc = tl.dot(y, x, acc, out_dtype=tl.float16)
+    tl.store(out + i, acc.to(tl.float32))
+
+
+def test_sums_of_products_in_float16():
+    # Multiples of 1/8 so small that float16 holds all sums exactly.
+    a = torch.randint(-2, 3, (32, 32)) / 4
+    b = torch.randint(-2, 3, (32, 32)) / 2
+    expected = {
+        "once": a @ b,
+        "chain": a @ b @ a,
+        "summed": 3 * a @ b @ a,
+        "scaled": a @ b * (1 / 2 + 1 / 4 + 1 / 8),
+        "branches": 2 * a @ b + b @ a,
+    }
+    for how, result in expected.items():
+        out = torch.zeros(32, 32)
+        half_products[(1,)](a.half(), b.half(), out, 3, HOW=how)
+        assert torch.equal(out, result.half().float()), how
+
+
+def test_products_in_float16_are_rounded():
+    a, b = torch.randn(32, 32).half(), torch.randn(32, 32).half()
+    out = torch.zeros(32, 32)
+    half_products[(1,)](a, b, out, 0, HOW="once")
+    assert torch.equal(out, out.half().float())
+    # Half an ulp of float16, of sums below 32.
+    torch.testing.assert_close(out, a.float() @ b.float(), rtol=0, atol=2**-7)

@@ -317,3 +317,14 @@ def test_atomic_loads_stores_and_waiting():
     message_kernel[(2,)](box, out)
     assert box.tolist() == [7, 0, 1, 4, 9, 16, 0, 0, 0, 0]
     assert out[:7].tolist() == [0, 8, 0, 1, 4, 9, 16]
+
+
+@triton.jit
+def copy_constants(x: tl.const, out, B: tl.constexpr):
+    tl.store(out + tl.arange(0, B), tl.load(x + tl.arange(0, B)))
+
+
+def test_pointers_to_constants():
+    x, out = torch.randn(64), torch.zeros(64)
+    copy_constants[(1,)](x, out, B=64)
+    assert torch.equal(out, x)

@@ -90,6 +90,15 @@ def test_a_compiler_that_prints_warnings(monkeypatch, tmp_path):
     assert toolchain.compile_c("int x;").startswith(b"\x7fELF")
 
 
+@pytest.mark.parametrize(
+    ("version", "given"),
+    [("cc (Debian 12.2.0) Free Software Foundation, Inc.", True), ("clang 19", False)],
+)
+def test_flags_that_only_gcc_knows(monkeypatch, version, given):
+    monkeypatch.setattr(toolchain, "compiler_version", lambda: version)
+    assert ("-fno-tree-loop-distribution" in toolchain.workaround_flags()) == given
+
+
 def test_no_room_for_temporary_files(monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", "/dev/full")
     with pytest.raises(toolchain.CompileError, match="cannot compile my_kernel"):

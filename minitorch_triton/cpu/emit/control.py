@@ -189,8 +189,7 @@ def carry_block(em: Emitter, loop: Op, n: int, carried: Carried) -> None:
     following = following_block(em, argument)
     carried.buffers.append((argument, following))
     product = yielded.op in loop.body.ops and yielded.op.name == "tt.dot"
-    same = analysis.memory_element(yielded) == em.arrays[following].element
-    if product and same and yielded not in em.arrays:
+    if product and yielded not in em.arrays:
         em.arrays[yielded] = em.arrays[following]
     else:
         carried.assigned.setdefault(yielded, []).append(following)

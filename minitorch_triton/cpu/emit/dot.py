@@ -432,9 +432,7 @@ def only_store(em: Emitter, loop: Op, number: int) -> Op | None:
     (store,) = result.uses
     between = ops[ops.index(loop) + 1 : ops.index(store)]
     quiet = all(analysis.is_silent(op) and op.name != "tt.load" for op in between)
-    if store.name != "tt.store" or store.operands[1] is not result or not quiet:
-        return None
-    return store if analysis.memory_element(result) == result.element else None
+    return store if store.name == "tt.store" and store.operands[1] is result and quiet else None
 
 
 def output_matrix(em: Emitter, store: Op, product: Op) -> Matrix | None:

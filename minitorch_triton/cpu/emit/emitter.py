@@ -13,7 +13,6 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .. import analysis
 from ..ir import Block, Element, Function, Op, Pointer, Scalar, Tensor, UnsupportedOperation, Value
 from ..poly import Poly, literal
 from ..schedule import Apart, Group, Plan, ScalarStep, WholeStep, plan_block
@@ -568,10 +567,9 @@ class Emitter:
 
     def new_array(self, value: Value, rows_dropped: int = 0) -> Array:
         """Memory for a block, for the rest of the program."""
-        element = analysis.memory_element(value)
         count = math.prod(value.shape[rows_dropped:])
-        name = self.scratch_array(ctypes.memory_type(element), f"{value.name}_block", count)
-        self.arrays[value] = Array(name, element, value.shape, rows_dropped)
+        name = self.scratch_array(ctypes.memory_type(value.element), f"{value.name}_block", count)
+        self.arrays[value] = Array(name, value.element, value.shape, rows_dropped)
         return self.arrays[value]
 
     def release(self, value: Value) -> None:
