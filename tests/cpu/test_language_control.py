@@ -61,26 +61,33 @@ def test_carried_values_change_all_at_once():
 
 
 @triton.jit
-def plain_and_alternating_sums(x, out, n, rows, B: tl.constexpr):
+def plain_and_alternating_sums(x, out, n, rows, B: tl.constexpr, SUM: tl.constexpr):
     i = tl.arange(0, B)
+    grand_total = 0.0
     total, alternating = tl.zeros((B,), tl.float32), tl.full((B,), 1.0, tl.float32)
     for row in range(rows):
         elements = tl.load(x + row * n + i, mask=i < n, other=2.0)
         total += elements
         alternating = elements - alternating
+        if SUM:
+            grand_total += tl.sum(elements)
     tl.store(out + i, total)
     tl.store(out + B + i, alternating)
+    tl.store(out + 2 * B, grand_total)
 
 
+@pytest.mark.parametrize("with_sum", [False, True])
 @pytest.mark.parametrize("rows", [0, 5])
-def test_blocks_that_a_loop_updates_in_place(rows):
-    x, out = torch.randint(-9, 10, (rows, 100)).float(), torch.empty(2, 256)
-    compiled = plain_and_alternating_sums[(1,)](x, out, 100, rows, B=256)
+def test_blocks_that_a_loop_updates_in_place(rows, with_sum):
+    """Also those of masked-off elements, and next to a sum, which goes by 64 elements at a time."""
+    x, out = torch.randint(-9, 10, (rows, 100)).float(), torch.empty(2 * 256 + 1)
+    compiled = plain_and_alternating_sums[(1,)](x, out, 100, rows, B=256, SUM=with_sum)
     total, alternating = torch.zeros(256), torch.ones(256)
     for row in F.pad(x, (0, 156), value=2.0):
         total += row
         alternating = row - alternating
-    assert torch.equal(out, torch.stack([total, alternating]))
+    assert torch.equal(out[:-1], torch.cat([total, alternating]))
+    assert out[-1] == (total.sum() if with_sum else 0)
     assert "SWAP" not in compiled.asm["c"].split(" body(")[1]  # each has one buffer
 
 

@@ -218,6 +218,8 @@ def run_task(em: Emitter, task: Task, accumulator) -> None:
         array = em.arrays[task.target]
         if task.target is task.value:  # to be computed, not read
             del em.arrays[task.target]
+        elif task.target in task.reads:  # in place, which lanes beyond the end would do twice
+            em.frames[em.depth].guarded = False
         text = ctypes.to_memory(array.element, em.element(task.value, task.index))
         em.arrays[task.target] = array
         em.line(f"{em.place(array, task.index)} = {text};")
