@@ -153,13 +153,17 @@ static int mt_threads(void) {
 }
 
 /* The thread that launches, without programs left, goes on looking for signals while others have
- * some: at first at the ready, later asleep for a small part of the time it has waited. */
+ * some: at first at the ready, later asleep for a small part of the time it has waited. It does not
+ * yield at once: where another process takes the core, it is away for milliseconds. */
+#define MT_READY_NS 1e5
+
 static void mt_watch(mt_launch *L, mt_job *job) {
     double start = 0;
     for (int round = 0; __atomic_load_n(&job->working, __ATOMIC_RELAXED) > 0; round++) {
         if (round < 1000) continue;
         if (start == 0) start = mt_now_ns();
         const double waited = mt_now_ns() - start;
+        if (waited < MT_READY_NS) continue;
         if (waited < 2e6) {
             sched_yield();
             continue;
