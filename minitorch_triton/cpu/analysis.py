@@ -259,7 +259,9 @@ def is_zero(value: Value) -> bool:
     if op is None or op.name != "arith.constant":
         return False
     text = op.attributes["value"]
-    return text in ("0", "false") or not text.startswith("0x") and float(text) == 0
+    if text in ("true", "false"):
+        return text == "false"
+    return not text.startswith("0x") and float(text) == 0
 
 
 def is_matrix_load(value: Value) -> bool:

@@ -42,6 +42,26 @@ def test_loop_over_blocks(n):
 
 
 @triton.jit
+def rows_without_zeros(x, out, rows, n, BLOCK: tl.constexpr):
+    """A block of truth values, all true at first, that a loop carries."""
+    i = tl.arange(0, 4)
+    full = tl.full((4, BLOCK), 1, tl.int1)
+    for start in range(0, n, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        mask = (i < rows)[:, None] & (j < n)[None, :]
+        full = full & (tl.load(x + i[:, None] * n + j[None, :], mask=mask, other=1.0) != 0)
+    tl.store(out + i, tl.min(full.to(tl.int32), 1), mask=i < rows)
+
+
+def test_loop_that_carries_truth_values():
+    x = torch.ones(3, 37)
+    x[1, 36] = 0
+    out = torch.full((3,), 7, dtype=torch.int32)
+    rows_without_zeros[(1,)](x, out, 3, 37, BLOCK=16)
+    assert out.tolist() == [1, 0, 1]
+
+
+@triton.jit
 def fibonacci(out, n):
     """Scalars that swap places, and a block that depends on its neighbour in the swap."""
     a, b = 0, 1
