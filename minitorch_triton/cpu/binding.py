@@ -11,6 +11,7 @@ import functools
 import inspect
 import os
 import re
+import struct
 import sys
 import traceback
 import warnings
@@ -30,7 +31,7 @@ from triton.runtime.jit import JITFunction, compute_cache_key, create_function_f
 from . import cache, checking, storages
 from .backend import TARGET, CPUBackend, announce
 from .ir import Location, UnsupportedOperation
-from .launch import Library, PreparedKernel, grid_error, packer
+from .launch import Library, PreparedKernel, argument_error, grid_error, packer
 from .toolchain import PACKAGE_DIR
 
 # The CPU's keys among a kernel's per-device caches, without and with checks; GPUs have numbers.
@@ -255,19 +256,24 @@ class Launcher:
 
     def __init__(self, library: Library, signature: dict[Any, Any]):
         self.library = library
-        self.signature = tuple(signature.values())
+        self.signature = signature
 
     def __call__(self, grid_x, grid_y, grid_z, stream, function, kernel_metadata, launch_metadata,
                  enter_hook, exit_hook, *args) -> None:  # fmt: skip
         slots = [
-            slot for pair in zip(self.signature, args, strict=False) for slot in flatten(*pair)
+            (name, *slot)
+            for (name, ty), arg in zip(self.signature.items(), args, strict=False)
+            for slot in flatten(ty, arg)
         ]
-        pack = packer([ty for ty, _ in slots])
+        pack = packer([ty for _, ty, _ in slots])
         if checking.active:
             storages.note(tensors(args))
         if enter_hook is not None:
             enter_hook(launch_metadata)
-        block = pack(grid_x, grid_y, grid_z, *(value for _, value in slots))
+        try:
+            block = pack(grid_x, grid_y, grid_z, *(value for *_, value in slots))
+        except struct.error as error:
+            raise argument_error(self.library.name, slots) or error from None
         if status := self.library.call(block):
             self.library.finish(status, block)
         if exit_hook is not None:
@@ -299,12 +305,16 @@ def load(path: str, source: Any, metadata: Any) -> Launcher:
 def attach(compiled: CompiledKernel) -> None:
     """Load a compiled kernel and fill in what Triton fills in when a GPU loads one."""
     path = next(p for name, p in compiled.metadata_group.items() if name.endswith(".so"))
+    files, key = compiled.metadata_group, compiled.hash
+    knobs.runtime.kernel_load_start_hook(None, None, compiled.name, files, key)
     launcher = load(path, compiled.src, compiled.metadata)
     compiled.module = launcher.library
     compiled.function = launcher.library.address
     # Nominal: host code written for a GPU divides by it to work out occupancy.
     compiled.n_regs, compiled.n_spills, compiled.n_max_threads = 16, 0, 1 << 30
     compiled._run = launcher
+    library = launcher.library
+    knobs.runtime.kernel_load_end_hook(library, library.address, compiled.name, files, key)
 
 
 def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) -> Any:

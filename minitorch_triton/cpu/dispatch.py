@@ -30,7 +30,7 @@ from .binding import (
     tensors,
 )
 from .checking import CheckedLibrary
-from .launch import grid_error, packer
+from .launch import argument_error, grid_error, packer
 
 
 def call_key(args: tuple, kwargs: dict) -> tuple:
@@ -133,7 +133,9 @@ def _mt_run(_mt_x, _mt_y, _mt_z, {parameters}):
     try:
         _mt_block = _mt_pack(_mt_x, _mt_y, _mt_z, {slots})
     except _mt_pack_error as _mt_caught:
-        raise _mt_grid_error((_mt_x, _mt_y, _mt_z)) or _mt_caught from None
+        raise (
+            _mt_grid_error((_mt_x, _mt_y, _mt_z)) or _mt_argument_error([{slots}]) or _mt_caught
+        ) from None
     _mt_status = _mt_call(_mt_block)
     if _mt_status:
         _mt_finish(_mt_status, _mt_block)
@@ -157,7 +159,7 @@ def make_launch(kernel: JITFunction, bound_args: dict[str, Any], options: dict) 
         options: its further keyword arguments.
 
     Raises:
-        TypeError: some argument is of a kind that only `general_run` handles.
+        TypeError: some argument or option is of a kind that only `general_run` handles.
     """
     namespace: dict[str, Any] = {
         "_mt_variants": {}, "_mt_add": functools.partial(add_variant, kernel),
@@ -165,6 +167,7 @@ def make_launch(kernel: JITFunction, bound_args: dict[str, Any], options: dict) 
         "_mt_constant_key": constant_key, "_mt_callable": callable, "_mt_len": len,
         "_mt_grid_error": grid_error, "_mt_is_plain": is_plain,
     }  # fmt: skip
+    hash(tuple(options.values()))  # they are part of the key; TypeError where they cannot be
     parameters = []
     for param in kernel.signature.parameters.values():
         if param.kind is not param.POSITIONAL_OR_KEYWORD:
@@ -213,6 +216,7 @@ def make_run(compiled: CompiledKernel, bound_args: dict[str, Any]) -> Callable:
         address = "{}.data_ptr()"
     slots: list[str] = []
     types: list[str] = []
+    names: list[str] = []  # for each slot, the argument that it is of
     owners: list[tuple[str, Any]] = []  # for each slot, the tensor whose address it is
     for name, ty in compiled.src.signature.items():
         if ty == "constexpr":
@@ -223,13 +227,19 @@ def make_run(compiled: CompiledKernel, bound_args: dict[str, Any]) -> Callable:
         if is_descriptor(value):
             slots.append(f"*_mt_described({name})")
         types += [slot for slot, _ in flatten(ty, value)]
+        names += [name] * (len(types) - len(names))
         owners += [(tensor, owner) for owner in slot_tensors(ty, value)]
     lookups, overlapping = _overlap_test([owners[a], owners[b]] for a, b in compiled.metadata.apart)
     library = compiled.module
+
+    def wrong_argument(values: list[Any]) -> OverflowError | TypeError | None:
+        return argument_error(library.name, zip(names, types, values, strict=True))
+
     namespace = {
         "_mt_call": library.call, "_mt_finish": library.finish,
         "_mt_pack_error": struct.error, "_mt_grid_error": grid_error,
         "_mt_noted_address": storages.noted_address, "_mt_overlap": overlap,
+        "_mt_argument_error": wrong_argument,
         "_mt_described": described, "_mt_pack": packer(types),
     }  # fmt: skip
     source = RUN_TEMPLATE.format(

@@ -193,6 +193,24 @@ def slot_format(ty: str) -> str:
     return "q" if ty.startswith("*") else SLOT_FORMATS[ty]
 
 
+def argument_error(
+    kernel: str, slots: Iterable[tuple[str, str, Any]]
+) -> OverflowError | TypeError | None:
+    """What is wrong with the values of a call; None if nothing is.
+
+    Args:
+        kernel: its name.
+        slots: of each value the argument's name and Triton type, and the value.
+    """
+    for name, ty, value in slots:
+        try:
+            struct.pack(slot_format(ty), value)
+        except struct.error:
+            kind = OverflowError if isinstance(value, int) else TypeError
+            return kind(f"{kernel}() got {value!r} for {name}, which does not fit its type {ty}")
+    return None
+
+
 def packer(types: Sequence[str]) -> Callable[..., bytes]:
     """A function `pack(grid_x, grid_y, grid_z, *values)` for arguments of these Triton types."""
     return struct.Struct("<" + GRID_FORMAT + "".join(map(slot_format, types))).pack

@@ -435,6 +435,54 @@ def test_launch_hooks_run_before_and_after():
     assert seen == [("enter", "scale_kernel", 0.0), ("exit", "scale_kernel", 2.0)]
 
 
+def test_load_hooks_see_the_kernel():
+    @triton.jit
+    def loaded(x):
+        tl.store(x, 1.0)
+
+    seen = []
+
+    def note(module, function, name, metadata_group, hash):
+        seen.append((name, hash, module is not None))
+
+    runtime = triton.knobs.runtime
+    for hook in (runtime.kernel_load_start_hook, runtime.kernel_load_end_hook):
+        hook.add(note)
+    try:
+        for _ in range(2):
+            compiled = loaded[(1,)](torch.zeros(1))
+    finally:
+        for hook in (runtime.kernel_load_start_hook, runtime.kernel_load_end_hook):
+            hook.remove(note)
+    assert seen == [("loaded", compiled.hash, False), ("loaded", compiled.hash, True)]
+
+
+@triton.jit
+def typed(out, small: tl.uint8, number):
+    tl.store(out, number + small)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_number_that_does_not_fit_its_type(warm):
+    out = torch.zeros(1, dtype=torch.int64)
+    if warm:
+        typed[(1,)](out, 255, 2**40)
+        assert out.item() == 2**40 + 255
+    for small, number, kind, message in [
+        (256, 2**40, OverflowError, r"typed\(\) got 256 for small, .* its type u8"),
+        (0.5, 2**40, TypeError, r"typed\(\) got 0.5 for small, .* its type u8"),
+    ]:
+        with pytest.raises(kind, match=message):
+            typed[(1,)](out, small, number)
+
+
+def test_options_that_are_no_keys():
+    out = torch.zeros(1, dtype=torch.int64)
+    for _ in range(2):
+        typed[(1,)](out, 1, 2, extern_libs={})
+    assert out.item() == 3
+
+
 def test_compilation_hooks_see_the_variant(monkeypatch):
     seen = []
     monkeypatch.setattr(

@@ -14,6 +14,7 @@ import triton.language as tl
 
 from minitorch_triton.cpu import checking
 from minitorch_triton.cpu.ir import UnsupportedOperation
+from minitorch_triton.cpu.launch import KernelError
 
 
 @triton.jit
@@ -256,6 +257,31 @@ def test_device_assert_fails_the_launch(capfd):
 
 
 @triton.jit
+def checked_sum(a, b):
+    tl.device_assert(a + b < 100, "too much")
+    return a + b
+
+
+@triton.jit(debug=True)
+def sum_with_assertion(x, out, SCAN: tl.constexpr):
+    i = tl.arange(0, 8)
+    if SCAN:
+        tl.store(out + i, tl.associative_scan(tl.load(x + i), 0, checked_sum))
+    else:
+        tl.store(out, tl.reduce(tl.load(x + i), 0, checked_sum))
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_assertions_in_combine_functions(capfd, scan):
+    x, out = torch.arange(8.0), torch.zeros(8)
+    sum_with_assertion[(1,)](x, out, SCAN=scan)
+    assert out[7 if scan else 0] == 28
+    with pytest.raises(KernelError, match="device_assert"):
+        sum_with_assertion[(1,)](4 * x, out, SCAN=scan)
+    assert "too much" in capfd.readouterr().err
+
+
+@triton.jit
 def show(x):
     tl.device_print("value", tl.load(x + tl.arange(0, 2)))
 
@@ -264,7 +290,7 @@ def test_device_print_names_the_program(capfd):
     show[(2,)](torch.tensor([1.5, -2.0]))
     lines = capfd.readouterr().out.splitlines()
     assert sorted(lines) == sorted(
-        f"pid ({p}, 0, 0) idx ({i})  value: {v}"
+        f"pid ({p}, 0, 0) idx ({i}) value: {v}"
         for p in (0, 1)
         for i, v in enumerate(["1.500000", "-2.000000"])
     )

@@ -23,7 +23,7 @@ def position_text(em: Emitter, task: Task | None) -> tuple[str, list[str]]:
     index = task.index if task else ()
     places = ", ".join("%d" for _ in index)
     arguments = [f"L->pid[{axis}]" for axis in range(3)] + [f"(int)({i.text()})" for i in index]
-    return f'"pid (%d, %d, %d) idx ({places}) "', arguments
+    return f'"pid (%d, %d, %d) idx ({places})"', arguments
 
 
 @executes("tt.assert")
@@ -34,7 +34,7 @@ def assert_(em: Emitter, op: Op, task: Task | None = None) -> None:
     message = op.attributes.get("string", "")
     source = f"{op.location}: " if op.location else ""
     em.push()
-    text = quoted(f"{source}device assertion failed: {message}")
+    text = quoted(f" {source}device assertion failed: {message}")
     em.headers.add("stdio.h")
     em.line(f'fprintf(stderr, {where} {text} "\\n", {", ".join(arguments)});')
     em.line("mt_fail(L, MT_ASSERTION_FAILED);")
@@ -49,8 +49,8 @@ def print_(em: Emitter, op: Op, task: Task | None = None) -> None:
     prefix = op.attributes.get("string", "")
     signs = op.attributes.get("isSigned") or [1] * len(op.operands)
     if not op.operands:
-        where, arguments = position_text(em, task)
-        em.line(f'printf({where} {quoted(prefix)} "\\n", {", ".join(arguments)});')
+        program = "L->pid[0], L->pid[1], L->pid[2]"
+        em.line(f'printf("pid (%d, %d, %d)" {quoted(prefix)} "\\n", {program});')
     for number, (operand, signed) in enumerate(zip(op.operands, signs, strict=True)):
         where, arguments = position_text(em, task if isinstance(operand.type, Tensor) else None)
         text = em.element(operand, task.index if task else ())

@@ -16,6 +16,7 @@ from ..ir import Op, Tensor, Value
 from ..schedule import Task
 from ..views import Index
 from . import ctypes
+from .debug import assert_
 from .registry import executes
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def combine(em: Emitter, op: Op, left: list[str], right: list[str]) -> list[str]
         em.loaded.add(text)
     for inner in body.ops:
         em.homes[inner] = em.depth
+        if inner.name == "tt.assert":
+            assert_(em, inner)
     results = [em.element(value, ()) for value in body.terminator.operands]
     for inner in body.ops:
         for result in inner.results:
