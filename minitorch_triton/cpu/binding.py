@@ -105,7 +105,7 @@ def _wrong_argument(kernel: JITFunction, args: tuple, kwargs: dict[str, Any]) ->
             continue
         value = kwargs[param.name]
         try:
-            _type_of(param, value)
+            native_specialize_impl(CPUBackend, value, param.is_const, False, False)
         except (TypeError, LookupError, OverflowError):
             return f"{kernel.__name__}() got {_what_is_wrong(value, param.name)}"
     return None

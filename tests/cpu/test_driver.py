@@ -471,6 +471,7 @@ def test_a_number_that_does_not_fit_its_type(warm):
     for small, number, kind, message in [
         (256, 2**40, OverflowError, r"typed\(\) got 256 for small, .* its type u8"),
         (0.5, 2**40, TypeError, r"typed\(\) got 0.5 for small, .* its type u8"),
+        (np.uint8(5), 2**40, TypeError, "got a numpy.uint8 for small: pass its item"),
     ]:
         with pytest.raises(kind, match=message):
             typed[(1,)](out, small, number)
