@@ -230,6 +230,15 @@ def advance(loop: Op, number: int) -> Value | None:
     return uniform(step.operands[1])
 
 
+def is_invariant(loop: Op, value: Value) -> bool:
+    """True for a number that is the same in every iteration of a loop: made of nothing that the
+    loop counts, carries or loads."""
+    if value.op is None or value.op not in loop.body.ops:
+        return value not in loop.body.arguments
+    arithmetic = value.op.name.startswith("arith.")
+    return arithmetic and all(is_invariant(loop, operand) for operand in value.op.operands)
+
+
 def uniform(value: Value) -> Value | None:
     """The scalar that every element of a block is equal to: of a splat, or a constant block."""
     op = value.op

@@ -286,3 +286,35 @@ def test_products_in_float16_are_rounded():
     assert torch.equal(out, out.half().float())
     # Half an ulp of float16, of sums below 32.
     torch.testing.assert_close(out, a.float() @ b.float(), rtol=0, atol=2**-7)
+
+
+@triton.jit
+def product_of_uneven_steps(a, b, steps, out, per, BLOCK: tl.constexpr, KIND: tl.constexpr):
+    """A loop over K whose pointers advance by a quotient, by its counter, or by what it loads."""
+    i = tl.arange(0, BLOCK)
+    left = a + i[:, None] * 96 + i[None, :]
+    right = b + i[:, None] * BLOCK + i[None, :]
+    total = tl.zeros((BLOCK, BLOCK), tl.float32)
+    for n in range(4):
+        total += tl.dot(tl.load(left), tl.load(right))
+        if KIND == "quotient":
+            step = BLOCK // per
+        elif KIND == "counter":
+            step = n * 4
+        else:
+            step = tl.load(steps + n)
+        left += step
+        right += step * BLOCK
+    tl.store(out + i[:, None] * BLOCK + i[None, :], total)
+
+
+@pytest.mark.parametrize(
+    ("kind", "offsets"),
+    [("quotient", (0, 4, 8, 12)), ("counter", (0, 0, 4, 12)), ("loaded", (0, 3, 4, 11))],
+)
+def test_product_over_pointers_that_advance_unevenly(kind, offsets):
+    a, b, out = torch.randn(16, 96), torch.randn(96, 16), torch.empty(16, 16)
+    steps = torch.tensor([3, 1, 7, 0], dtype=torch.int32)
+    product_of_uneven_steps[(1,)](a, b, steps, out, 4, BLOCK=16, KIND=kind)
+    expected = sum(a[:, k : k + 16] @ b[k : k + 16] for k in offsets)
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-4)

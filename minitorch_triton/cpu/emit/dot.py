@@ -374,24 +374,25 @@ def product_loop(em: Emitter, loop: Op) -> bool:
     )
     if not quiet or len(product.result.shape) != 2 or "unsigned" in loop.words:
         return False
-    for n, result in enumerate(loop.results):
-        if n != number and (result.uses or analysis.advance(loop, n) is None):
+    steps = {p: analysis.advance(loop, p) for p in range(len(loop.results)) if p != number}
+    for position, value in steps.items():
+        if loop.results[position].uses or value is None or not analysis.is_invariant(loop, value):
             return False
     low, high, step = (em.poly(operand, ()) for operand in loop.operands[:3])
     if step.value is None or step.value <= 0:
         return False
     m, n = product.result.shape
     k = a.shape[-1]
+    increments = {position: em.wide(value, ()) for position, value in steps.items()}
     em.depths["t"] = em.depth + 1
     for op in block.ops:
         em.homes[op] = em.depth + 1
     trip = Poly.symbol("t")
     em.polys[block.arguments[0]] = low + trip * step
-    for position, argument in enumerate(block.arguments[1:]):
-        if position != number:
-            increment = em.wide(analysis.advance(loop, position), ())
-            em.carried[argument] = loop.operands[position + 3]
-            em.advances[argument] = trip * increment
+    for position, increment in increments.items():
+        argument = block.arguments[position + 1]
+        em.carried[argument] = loop.operands[position + 3]
+        em.advances[argument] = trip * increment
     left, right = in_memory(em, a, (), "r", "c"), in_memory(em, b, (), "c", "r")
     if left is None or right is None:
         for argument in block.arguments:
