@@ -21,7 +21,6 @@ from typing import Any
 from triton import knobs
 from triton._C.libtriton import ir, passes
 from triton.backends.compiler import BaseBackend, GPUTarget
-from triton.runtime.cache import get_cache_manager
 
 from . import cache, checking, toolchain
 from .rewrite import SORT_FUNCTION
@@ -279,7 +278,7 @@ def make_so(text: str, metadata: dict, options: CPUOptions) -> bytes:
         objects.append(common_object("mt_check"))
     code = compiled(text, metadata["name"], tuple(flags), objects)
     announce("so", code)
-    return cache.seal(code)
+    return cache.seal(code, metadata["hash"])
 
 
 @functools.lru_cache
@@ -302,15 +301,16 @@ def compiled(text: str, name: str, flags: tuple[str, ...], objects: Sequence[byt
     Variants of a kernel that differ only in options without effect (num_warps, say, under an
     autotuner) have the same C text; it is compiled once and found under its own key in the cache.
     """
-    key = hashlib.sha256("\0".join((toolchain.fingerprint(), name, *flags, text)).encode())
+    digest = hashlib.sha256("\0".join((toolchain.fingerprint(), name, *flags, text)).encode())
     for code in objects:
-        key.update(code)
-    manager = get_cache_manager(key.hexdigest())
-    path = None if knobs.compilation.always_compile else manager.get_file("machine_code")
+        digest.update(code)
+    key = digest.hexdigest()
+    entry = cache.entry(key)
+    path = None if cache.is_ignored() else entry.get_file("machine_code")
     if path is not None:
         with contextlib.suppress(cache.BadEntryError):
-            return cache.check(path)[: -cache.DIGEST_SIZE]
+            return cache.check(path, key)[: -cache.DIGEST_SIZE]
     code = toolchain.compile_c(text, name=name, flags=flags, objects=objects)
-    manager.put(cache.seal(code), "machine_code")
+    entry.put(cache.seal(code, key), "machine_code")
     toolchain.remember_compiler()
     return code

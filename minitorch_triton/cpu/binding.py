@@ -11,6 +11,7 @@ import functools
 import inspect
 import os
 import re
+import shlex
 import struct
 import sys
 import traceback
@@ -32,7 +33,7 @@ from . import cache, checking, storages
 from .backend import TARGET, CPUBackend, announce
 from .ir import Location, UnsupportedOperation
 from .launch import Library, PreparedKernel, argument_error, grid_error, packer
-from .toolchain import PACKAGE_DIR
+from .toolchain import PACKAGE_DIR, CompileError, find_compiler
 
 # The CPU's keys among a kernel's per-device caches, without and with checks; GPUs have numbers.
 DEVICE = "cpu"
@@ -283,21 +284,24 @@ class Launcher:
 # ---- Compiling a variant -------------------------------------------------------------------------
 
 
-def load(path: str, source: Any, metadata: Any) -> Launcher:
+def load(path: str, key: str, source: Any, metadata: Any) -> Launcher:
     """Load the machine code of a kernel from Triton's cache.
 
     Args:
+        key: Triton's key of the kernel.
         source: what Triton compiled.
         metadata: what Triton knows of the result.
 
     Raises:
-        cache.BadEntryError: it is damaged or not to be trusted.
+        cache.BadEntryError: it is damaged, of another kernel, or not to be trusted.
     """
-    cache.check(path)
+    cache.check(path, key)
+    if metadata.hash != key:
+        raise cache.BadEntryError(f"what is known of {path} belongs to another kernel")
     try:
         library = checking.open_library(path, metadata.name)
     except (OSError, AttributeError) as error:
-        raise cache.BadEntryError(f"{path}: {error}") from error
+        raise cache.BadEntryError(str(error)) from error
     library.for_overlaps = functools.partial(compile_for_overlaps, source, metadata)
     return Launcher(library, source.signature)
 
@@ -307,7 +311,7 @@ def attach(compiled: CompiledKernel) -> None:
     path = next(p for name, p in compiled.metadata_group.items() if name.endswith(".so"))
     files, key = compiled.metadata_group, compiled.hash
     knobs.runtime.kernel_load_start_hook(None, None, compiled.name, files, key)
-    launcher = load(path, compiled.src, compiled.metadata)
+    launcher = load(path, key, compiled.src, compiled.metadata)
     compiled.module = launcher.library
     compiled.function = launcher.library.address
     # Nominal: host code written for a GPU divides by it to work out occupancy.
@@ -357,7 +361,7 @@ def compile_and_load(triton_compiles: Callable[[], Any]) -> Any:
     reason: Exception
     try:
         return attempt()
-    except cache.UntrustedDirectoryError as error:
+    except cache.UnusableDirectoryError as error:
         reason = error
     except CACHE_ERRORS:
         try:
@@ -366,7 +370,14 @@ def compile_and_load(triton_compiles: Callable[[], Any]) -> Any:
         except CACHE_ERRORS as error:
             reason = error
     with cache.private_directory():
-        compiled = attempt()
+        try:
+            compiled = attempt()
+        except cache.UnusableDirectoryError:
+            raise
+        except cache.BadEntryError as error:
+            raise CompileError(
+                f"what `{shlex.join(find_compiler())}` compiles cannot be loaded: {error}"
+            ) from error
     warnings.warn(
         f"Triton's cache is of no use, so every process compiles its kernels again: {reason}",
         RuntimeWarning, stacklevel=_level_of_caller(),

@@ -24,6 +24,7 @@ from triton.backends.driver import DriverBase
 from triton.compiler import compiler as triton_compiler
 from triton.runtime import driver as triton_driver
 from triton.runtime.autotuner import Autotuner
+from triton.runtime.cache import CacheManager
 from triton.runtime.jit import JITFunction
 
 from . import binding, cache, checking
@@ -157,11 +158,10 @@ class CPUDriver(DriverBase):
 
 def load_launcher(source: Any, metadata: Any) -> binding.Launcher:
     """The launcher of a kernel that was compiled with `triton.compile`, not by a call."""
-    manager = triton_compiler.get_cache_manager(metadata.hash)
-    path = manager.get_file(f"{source.name[:150]}.so")
+    path = cache.entry(metadata.hash).get_file(f"{source.name[:150]}.so")
     if path is None:
         raise cache.BadEntryError(f"the machine code of {metadata.name} is not in the cache")
-    return binding.load(path, source, metadata)
+    return binding.load(path, metadata.hash, source, metadata)
 
 
 # ---- Routing -------------------------------------------------------------------------------------
@@ -255,11 +255,27 @@ def routed_tuner_run(self: Autotuner, *args: Any, **kwargs: Any) -> Any:
             self.best_config = tuner.best_config
 
 
+# Whether this thread's latest key is of a kernel for the CPU. Triton asks for a kernel's key, then
+# for the manager of its files.
+_caching_for_cpu = contextvars.ContextVar("caching_for_cpu", default=False)
+
+
 def routed_cache_key(source: Any, backend: Any, options: Any, env_vars: Any) -> str:
     """Takes the place of `get_cache_key`."""
-    if isinstance(backend, CPUBackend):
-        return cache.key(source, backend, options, env_vars)
-    return _triton["key"](source, backend, options, env_vars=env_vars)
+    on_cpu = isinstance(backend, CPUBackend)
+    _caching_for_cpu.set(on_cpu)
+    if not on_cpu:
+        return _triton["key"](source, backend, options, env_vars=env_vars)
+    if knobs.compilation.store_binary_only:
+        # Triton would store no machine code but a GPU's. This is for good, as other threads may
+        # be compiling; setting the attribute would also set the variable of the environment.
+        vars(knobs.compilation)["store_binary_only"] = False
+    return cache.key(source, backend, options, env_vars)
+
+
+def routed_cache_manager(key: str) -> CacheManager:
+    """Takes the place of `get_cache_manager` where Triton compiles kernels."""
+    return cache.entry(key) if _caching_for_cpu.get() else _triton["manager"](key)
 
 
 class _FilterOfTracebacks:
@@ -346,6 +362,7 @@ def enable(check: bool | None = None) -> None:
         return
     _triton.update(
         run=JITFunction.run, tune=Autotuner.run, key=triton_compiler.get_cache_key,
+        manager=triton_compiler.get_cache_manager,
         do_bench=Autotuner.__dict__["do_bench"], filter=triton_compiler.filter_traceback,
     )  # fmt: skip
     backends["cpu"] = Backend(CPUBackend, CPUDriver)
@@ -353,6 +370,7 @@ def enable(check: bool | None = None) -> None:
     Autotuner.run = routed_tuner_run
     Autotuner.do_bench = _BenchmarkOfDevice()
     triton_compiler.get_cache_key = routed_cache_key
+    triton_compiler.get_cache_manager = routed_cache_manager
     triton_compiler.filter_traceback = _FilterOfTracebacks(triton_compiler.filter_traceback)
     _driver_module._create_driver = _create_driver
 
@@ -366,6 +384,7 @@ def disable() -> None:
     JITFunction.run, Autotuner.run = _triton["run"], _triton["tune"]
     Autotuner.do_bench = _triton["do_bench"]
     triton_compiler.get_cache_key = _triton["key"]
+    triton_compiler.get_cache_manager = _triton["manager"]
     triton_compiler.filter_traceback = _triton["filter"]
     if isinstance(triton_driver._active, CPUDriver):
         triton_driver._active = None

@@ -21,7 +21,7 @@ from triton import knobs
 from triton.compiler.errors import CompilationError
 from triton.runtime.jit import JITFunction
 
-from . import backend, cache, toolchain
+from . import backend, toolchain
 from .driver import enable
 from .schedule import Group, Plan, ScalarStep, Step
 
@@ -61,7 +61,8 @@ def explain(
     sys.path.insert(0, str(Path(script).resolve().parent))
     backend.followers.append(report)
     try:
-        with cache.recompiling():
+        with knobs.compilation.scope():
+            knobs.compilation.always_compile = True
             runpy.run_path(script, run_name="__main__")
     except Exception as error:
         if not report.compiling:

@@ -13,15 +13,22 @@ import hashlib
 import importlib.util
 import os
 import platform
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
+
+from triton.runtime.cache import CacheManager
+
+from . import cache
+from .temporary import temporary_directory
 
 INCLUDE_DIR = Path(__file__).parent / "include"
 PACKAGE_DIR = Path(__file__).parent
@@ -126,7 +133,7 @@ def compiler_version() -> str:
     try:
         version = _run(command, time_limit=60.0).strip()
     except (CompileError, OSError) as error:
-        reason = f"`{shlex.join(command)}` fails ({' '.join(str(error).split())})"
+        reason = f"`{shlex.join(command)}` fails ({' '.join(str(error)[:500].split())})"
     else:
         if version:
             return version
@@ -158,27 +165,29 @@ def compiler_identity() -> str:
     try:
         return "\0".join((*find_compiler(), compiler_version()))
     except NoCompilerError:
-        if path := _identity_cache().get_file(_IDENTITY_FILE):
-            return Path(path).read_text()
+        if (identity := _remembered_compiler()) is not None:
+            return identity
         raise
 
 
 def remember_compiler() -> None:
     """Note in the cache which compiler fills it."""
-    known = _identity_cache().get_file(_IDENTITY_FILE)
-    if known is None or Path(known).read_text() != compiler_identity():
-        _identity_cache().put(compiler_identity(), _IDENTITY_FILE, binary=False)
+    if _remembered_compiler() != compiler_identity():
+        _identity_entry().put(compiler_identity(), _IDENTITY_FILE, binary=False)
+
+
+def _remembered_compiler() -> str | None:
+    path = _identity_entry().get_file(_IDENTITY_FILE)
+    return None if path is None else Path(path).read_text()
 
 
 _IDENTITY_FILE = "compiler.txt"
 
 
-def _identity_cache() -> Any:
-    """Triton's cache of what was compiled by this package for this processor."""
-    from triton.runtime.cache import get_cache_manager
-
+def _identity_entry() -> CacheManager:
+    """The cache's entry of who compiled for this package and this processor."""
     key = "\0".join(("compiler", processor(), sources_hash()))
-    return get_cache_manager(hashlib.sha256(key.encode()).hexdigest())
+    return cache.entry(hashlib.sha256(key.encode()).hexdigest())
 
 
 @functools.lru_cache
@@ -209,7 +218,7 @@ def compile_c(
     """
     compiler_version()
     try:
-        with tempfile.TemporaryDirectory(prefix="minitorch_triton_") as directory:
+        with temporary_directory() as directory:
             stem = str(Path(directory, name[:100]))
             Path(f"{stem}.c").write_text(text)
             linked = [Path(directory, f"{number}.o") for number in range(len(objects))]
@@ -224,35 +233,63 @@ def compile_c(
             code = output.read_bytes() if output.exists() else b""
     except OSError as error:
         # No space in the temporary directory, a compiler that cannot be started, ...
-        raise CompileError(f"cannot compile {name}: {error}") from error
+        raise CompileError(f"cannot compile {name}: {error}{_advice(str(error))}") from error
     if not code.startswith(b"\x7fELF"):
         raise CompileError(f"the C compiler wrote no machine code\n{shlex.join(command)}")
     return code
+
+
+def _advice(message: str) -> str:
+    """What to do about files that cannot be written; empty if a failure has another reason."""
+    if re.search("no space left|file too large|file size limit|quota exceeded", message, re.I):
+        return (
+            f"\nThe compiler's files go to {tempfile.gettempdir()}: make room there, or set TMPDIR "
+            "to another directory; a limit of the size of files (`ulimit -f`) is also an obstacle"
+        )
+    return ""
 
 
 def _run(command: list[str], time_limit: float) -> str:
     """Run a command without a shell and return its standard output.
 
     The command gets a session of its own, so that it can be ended with all its children (gcc is a
-    driver that starts the real compiler) on a time-out or an interrupt.
+    driver that starts the real compiler) on a time-out or an interrupt. It writes to files in
+    memory: the end of a pipe comes only when the last child that holds it has ended, which may be
+    a server that a wrapper of the compiler has started.
     """
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, errors="replace", start_new_session=True,
-    )  # fmt: skip
-    try:
-        output, messages = process.communicate(timeout=time_limit)
-    except BaseException as error:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise CompileError(f"{shlex.join(command)}\ntook longer than {time_limit} s") from None
-        raise
-    if process.returncode != 0:
-        shown = messages if len(messages) <= 8000 else messages[:8000] + "\n..."
-        raise CompileError(
-            f"the C compiler failed with status {process.returncode}\n"
-            f"{shlex.join(command)}\n{shown}"
-        )
-    return output
+    with _file_in_memory() as output, _file_in_memory() as messages:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=messages,
+            env={**os.environ, "LC_ALL": "C"}, start_new_session=True,
+        )  # fmt: skip
+        try:
+            deadline = time.monotonic() + time_limit
+            while process.poll() is None:
+                if time.monotonic() > deadline:
+                    raise CompileError(f"{shlex.join(command)}\ntook longer than {time_limit} s")
+                time.sleep(0.002)  # Popen.wait would look only every 50 ms
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        status = process.returncode
+        if status != 0:
+            signalled = f" ({signal.strsignal(-status)})" if status < 0 else ""
+            message = f"status {status}{signalled}\n{shlex.join(command)}\n{_shown(messages)}"
+            raise CompileError(f"the C compiler failed with {message}{_advice(message)}")
+        output.seek(0)
+        return output.read().decode(errors="replace")
+
+
+def _file_in_memory() -> BinaryIO:
+    return open(os.memfd_create("compiler"), "w+b")
+
+
+def _shown(messages: BinaryIO, size: int = 8000) -> str:
+    """The first so many bytes of a file, if they are text."""
+    messages.seek(0)
+    data = messages.read(size + 1)
+    if b"\0" in data:
+        return "(it has printed no text)"
+    return data[:size].decode(errors="replace") + "\n..." * (len(data) > size)

@@ -1,5 +1,6 @@
 """The cache on disk: what is found again, what is not trusted, and what happens when it breaks."""
 
+import concurrent.futures
 import gc
 import json
 import os
@@ -62,7 +63,6 @@ def directory(tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(path))
     # Python's temporary directories are made for pytest; the cache's parents must be private.
     os.chmod(tmp_path, 0o700)
-    cache.is_trusted_directory.cache_clear()
     return path
 
 
@@ -132,9 +132,10 @@ def test_always_compile(directory, compilations, monkeypatch):
 
 
 def test_only_binaries_stored(directory, compilations, monkeypatch):
-    monkeypatch.setenv("TRITON_STORE_BINARY_ONLY", "1")
+    monkeypatch.setitem(vars(triton.knobs.compilation), "store_binary_only", True)
     run()
     run()
+    assert len(compilations) == 1
 
 
 def test_a_warm_start_is_quick(directory):
@@ -173,12 +174,18 @@ def make_a_directory(path):
     path.mkdir()
 
 
+def make_a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 DAMAGES = {
     "empty": lambda path: replace(path, b""),
     "cut short": lambda path: replace(path, path.read_bytes()[:-9]),
     "one bit": flip_a_bit,
     "missing": lambda path: path.unlink(),
     "a directory": make_a_directory,
+    "a pipe": make_a_pipe,
 }
 
 
@@ -223,50 +230,124 @@ def test_a_foreign_library_with_a_valid_name_is_not_loaded(directory):
 # ---- Trust ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", ["file", "entry", "directory", "parent"])
+@pytest.mark.parametrize("level", ["entry", "directory", "parent"])
 def test_what_others_can_write_is_not_loaded(directory, compilations, level):
     run()
     for file in entry_files(directory, "*.so"):
-        levels = {"file": file, "entry": file.parent, "directory": directory,
-                  "parent": directory.parent}  # fmt: skip
+        levels = {"entry": file.parent, "directory": directory, "parent": directory.parent}
         path = levels[level]
         path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IWOTH)
-    cache.is_trusted_directory.cache_clear()
-    if level == "file":
-        run()  # which replaces the file
-    else:
-        with pytest.warns(RuntimeWarning, match="another user can put files"):
-            run()
+    with pytest.warns(RuntimeWarning, match="another user can change"):
+        run()
     assert len(compilations) == 2
 
 
 def test_a_sticky_directory_is_as_good_as_a_private_one(directory, compilations):
     run()
     directory.chmod(0o1777)
-    cache.is_trusted_directory.cache_clear()
     run()
     assert len(compilations) == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file to another user takes root")
-def test_what_belongs_to_another_user_is_not_loaded(directory, compilations):
+@pytest.mark.parametrize("pattern", ["*.so", "kernel.json", "__grp__*"])
+def test_a_file_that_others_can_write_is_replaced(directory, pattern):
     run()
-    for file in entry_files(directory, "*.so"):
-        os.chown(file, 12345, 12345)
+    for file in entry_files(directory, pattern):
+        file.chmod(0o666)
+    run()
+    assert not any(file.stat().st_mode & stat.S_IWOTH for file in entry_files(directory, pattern))
+
+
+def test_machine_code_that_others_can_write_is_not_used(directory, compilations):
+    run()
+    for file in entry_files(directory, "machine_code"):
+        file.chmod(0o666)
+    run()
+    assert len(compilations) == 1
+    for file in entry_files(directory, "kernel.so"):
+        file.unlink()
     run()
     assert len(compilations) == 2
 
 
-def test_a_link_is_judged_by_where_it_leads(tmp_path):
-    os.chmod(tmp_path, 0o700)
-    open_directory = tmp_path / "open"
-    open_directory.mkdir()
-    open_directory.chmod(0o777)
-    (open_directory / "file.so").write_bytes(b"")
-    (tmp_path / "link.so").symlink_to(open_directory / "file.so")
-    cache.is_trusted_directory.cache_clear()
-    with pytest.raises(cache.UntrustedDirectoryError):
-        cache.check(str(tmp_path / "link.so"))
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file to another user takes root")
+@pytest.mark.parametrize("pattern", ["*.so", "kernel.json", "__grp__*"])
+def test_a_file_of_another_user_is_replaced(directory, pattern):
+    run()
+    for file in entry_files(directory, pattern):
+        os.chown(file, 12345, 12345)
+    run()
+    assert all(file.stat().st_uid == 0 for file in entry_files(directory, pattern))
+
+
+def a_kernel_and_another(directory, pattern):
+    """Compile two kernels, of which one does something else; the file of each in the cache."""
+
+    @triton.jit
+    def other(x_ptr, n, BLOCK: tl.constexpr):
+        tl.store(x_ptr + tl.arange(0, BLOCK), 7.0)
+
+    run()
+    other[(1,)](torch.zeros(64), 64, BLOCK=64)
+    (ours,) = entry_files(directory, pattern.format("kernel"))
+    (theirs,) = entry_files(directory, pattern.format("other"))
+    return ours, theirs
+
+
+@pytest.mark.parametrize("pattern", ["{}.so", "{}.json", "__grp__{}.json"])
+def test_a_file_of_another_kernel_is_not_loaded(directory, pattern):
+    ours, theirs = a_kernel_and_another(directory, pattern)
+    replace(ours, theirs.read_bytes())
+    run()
+
+
+def test_the_files_of_a_kernel_lie_together_whatever_is_said(directory, compilations):
+    ours, theirs = a_kernel_and_another(directory, "__grp__{}.json")
+    group = json.loads(ours.read_text())
+    group["child_paths"]["kernel.so"] = str(theirs.parent / "other.so")
+    replace(ours, json.dumps(group).encode())
+    run()
+    moved = shutil.move(directory, directory.parent / "moved")
+    os.symlink(moved, directory)
+    run()
+    assert len(compilations) == 2
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o700])
+def test_a_link_is_trusted_where_nobody_else_can_replace_it(
+    directory, compilations, tmp_path, monkeypatch, mode
+):
+    directory.mkdir()
+    for name, target in (("first", "../cache"), ("second", tmp_path / "first" / "first")):
+        place = tmp_path / name
+        place.mkdir()
+        (place / name).symlink_to(target)
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "second" / "second"))
+    (tmp_path / "first").chmod(mode)
+    if mode == 0o777:
+        with pytest.warns(RuntimeWarning, match="another user can change .*/first, which"):
+            run()
+        assert not list(directory.glob("*/*.so"))
+    else:
+        run()
+        assert list(directory.glob("*/*.so"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a link to another user takes root")
+def test_a_link_of_another_user_is_not_followed(directory, tmp_path, monkeypatch):
+    directory.mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(directory)
+    os.chown(link, 12345, 12345, follow_symlinks=False)
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(link))
+    with pytest.warns(RuntimeWarning, match="another user can change .*/link, which"):
+        run()
+
+
+def test_links_in_a_circle(tmp_path):
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(cache.BadEntryError, match="symbolic links"):
+        cache.check(str(tmp_path / "link" / "x.so"), "key")
 
 
 # ---- A cache that cannot be written --------------------------------------------------------------
@@ -281,6 +362,36 @@ def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch, compilations):
         assert warned[0].filename == __file__
     assert len(compilations) == 2
     assert os.environ["TRITON_CACHE_DIR"] == str(tmp_path / "file" / "cache")
+
+
+@pytest.mark.parametrize(("value", "reason"), [("", "is empty"), ("/tmp/\udcff", "is not UTF-8")])
+def test_a_cache_without_a_usable_name(monkeypatch, value, reason):
+    monkeypatch.setenv("TRITON_CACHE_DIR", value)
+    with pytest.warns(RuntimeWarning, match=f"TRITON_CACHE_DIR {reason}"):
+        run()
+
+
+def test_threads_with_a_cache_that_is_not_trusted(directory, tmp_path, monkeypatch):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir(mode=0o700)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    directory.mkdir()
+    directory.chmod(0o777)
+    kernel.device_caches.clear()
+
+    def launch(block):
+        x = torch.zeros(64)
+        kernel[(1,)](x, 64, BLOCK=block)
+        assert x.tolist() == [1.0] * 64
+
+    with (
+        pytest.warns(RuntimeWarning, match="another user can change"),
+        concurrent.futures.ThreadPoolExecutor() as executor,
+    ):
+        list(executor.map(launch, (64, 128, 256)))
+    assert triton.knobs.cache.dir == os.environ["TRITON_CACHE_DIR"] == str(directory)
+    assert not triton.knobs.compilation.always_compile
+    assert not list(temporary.iterdir())
 
 
 def test_a_read_only_cache_serves_what_it_holds(directory, compilations, monkeypatch):
@@ -407,6 +518,13 @@ def test_a_warm_cache_bears_a_wrong_CC(directory, monkeypatch, forget_compiler, 
         run(block=128)
 
 
+def test_a_compiler_whose_output_cannot_be_loaded(directory, monkeypatch, forget_compiler):
+    monkeypatch.setenv("CC", "gcc -c")
+    forget_compiler()
+    with pytest.raises(toolchain.CompileError, match="what `gcc -c` compiles cannot be loaded"):
+        run()
+
+
 def test_without_a_compiler_what_the_last_one_compiled_is_found(
     directory, compilations, tmp_path, monkeypatch, forget_compiler
 ):
@@ -482,16 +600,18 @@ def test_an_entry_holds_every_stage(directory):
     assert metadata["target"]["backend"] == "cpu"
 
 
-def test_a_seal_is_a_digest_of_the_code(tmp_path):
+def test_a_seal_is_a_digest_of_the_key_and_the_code(tmp_path):
     os.chmod(tmp_path, 0o700)
     path = tmp_path / "x.so"
-    path.write_bytes(cache.seal(b"code"))
-    assert cache.check(str(path)) == cache.seal(b"code")
-    path.write_bytes(cache.seal(b"code")[:-1] + b"?")
+    path.write_bytes(cache.seal(b"code", "key"))
+    assert cache.check(str(path), "key") == cache.seal(b"code", "key")
+    with pytest.raises(cache.BadEntryError, match="another kernel"):
+        cache.check(str(path), "another key")
+    path.write_bytes(cache.seal(b"code", "key")[:-1] + b"?")
     with pytest.raises(cache.BadEntryError, match="damaged"):
-        cache.check(str(path))
+        cache.check(str(path), "key")
     with pytest.raises(cache.BadEntryError):
-        cache.check(str(tmp_path / "nothing.so"))
+        cache.check(str(tmp_path / "nothing.so"), "key")
 
 
 def test_errors_of_the_compiler_are_not_taken_for_a_broken_cache(directory, compilations):

@@ -2,10 +2,12 @@
 
 import importlib.util
 import os
+import resource
 import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -62,7 +64,7 @@ def test_CC_that_is_no_compiler_is_an_error(monkeypatch, tmp_path, command, reas
     [
         ("exit 0", "wrote no machine code"),
         ('while [ "$1" != -o ]; do shift; done; echo nonsense > "$2"', "wrote no machine code"),
-        ("kill -SEGV $$", "failed with status -11"),
+        ("kill -SEGV $$", "failed with status -11 .Segmentation fault"),
         ("echo internal compiler error >&2; exit 4", "internal compiler error"),
     ],
 )
@@ -103,6 +105,48 @@ def test_no_room_for_temporary_files(monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", "/dev/full")
     with pytest.raises(toolchain.CompileError, match="cannot compile my_kernel"):
         toolchain.compile_c("int x;", name="my_kernel")
+
+
+def test_a_full_disk_names_the_directory_to_change(monkeypatch, tmp_path):
+    text = "echo /tmp/x.s: No space left on device >&2; exit 1"
+    monkeypatch.setenv("CC", script(tmp_path / "cc", text))
+    with pytest.raises(toolchain.CompileError, match=f"go to {tempfile.gettempdir()}.*TMPDIR"):
+        toolchain.compile_c("int x;")
+
+
+@pytest.mark.parametrize(("size", "message"), [(100, "File too large"), (1, "ile size limit")])
+def test_a_limit_of_the_size_of_files(size, message):
+    toolchain.compiler_version()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(toolchain.CompileError, match=rf"(?s){message}.*TMPDIR.*ulimit -f"):
+            toolchain.compile_c("int x;" * size)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_compiler_that_leaves_a_child(monkeypatch, tmp_path):
+    pid_file = tmp_path / "pid"
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    path = tmp_path / "cc"
+    path.write_text(f'#!/bin/sh\nsleep 60 & echo $! >> {pid_file}\nexec {compiler} "$@"\n')
+    path.chmod(0o700)
+    monkeypatch.setenv("CC", str(path))
+    start = time.monotonic()
+    assert toolchain.compile_c("int x;").startswith(b"\x7fELF")
+    for pid in pid_file.read_text().split():
+        os.kill(int(pid), 9)  # it is left alone: it may serve other compilations
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize("version", ["echo a compiler", "head -c 99999 /dev/zero >&2; exit 1"])
+def test_noise_is_not_repeated(monkeypatch, tmp_path, version):
+    noise = "head -c 99999 /dev/zero >&2; exit 1"
+    monkeypatch.setenv("CC", script(tmp_path / "cc", noise, version))
+    with pytest.raises(RuntimeError, match="no text") as caught:
+        toolchain.compile_c("int x;")
+    assert len(str(caught.value)) < 2000 and "\0" not in str(caught.value)
 
 
 def test_ziglang_serves_where_nothing_else_is_installed(monkeypatch):
@@ -195,6 +239,7 @@ def test_c_and_python_files_are_in_the_sources_hash(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("lines", "level"), [(100, []), (5000, ["-O2"])])
 def test_long_files_are_compiled_faster(monkeypatch, lines, level):
+    backend.common_object("mt_launch")  # not by what takes the place of the compiler
     seen = []
 
     def compiled(text, name, flags, objects):
@@ -202,5 +247,6 @@ def test_long_files_are_compiled_faster(monkeypatch, lines, level):
         return b""
 
     monkeypatch.setattr(backend, "compiled", compiled)
-    backend.make_so(lines * "\n", {"name": "kernel", "products": ()}, backend.CPUOptions())
+    metadata = {"name": "kernel", "hash": "key", "products": ()}
+    backend.make_so(lines * "\n", metadata, backend.CPUOptions())
     assert [flag for flag in seen if flag.startswith("-O")] == level
