@@ -28,8 +28,8 @@ class CheckError(KernelError):
         address: of the first wrong lane.
         size: bytes of the storage that the access should have stayed in; None if there is none.
         program: the program's number along x, y, z.
-        lanes: indices in the access's block of the first and of the last wrong lane, of one row.
-        count: how many lanes of that row are wrong.
+        lanes: indices in the access's block of the first and of the last wrong lane.
+        count: how many lanes are wrong.
         mask: the access's mask as the kernel's source has it, "computed" where it is not there;
             None if it has none.
     """

@@ -17,11 +17,12 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from . import storages
 from .check_error import Finding, Site, describe
 from .launch import GRID_FORMAT, Library
-from .storages import StorageRecord, registry
+from .storages import StorageRecord, Table, registry
 
 ENVIRONMENT_VARIABLE = "MINITORCH_TRITON_CHECK"
 
@@ -61,31 +62,46 @@ def asked_for() -> bool:
 # ---- The other side of mt_check.h ----------------------------------------------------------------
 
 FAILED = 2  # MT_CHECK_FAILED
-FIND = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int32)
 
 
 class Checks(ctypes.Structure):
     """`mt_checks`; the rest is what only the kernel uses."""
 
-    _fields_ = [
-        ("arguments", ctypes.POINTER(ctypes.POINTER(StorageRecord))),
-        ("find", FIND),
-        ("first_program", ctypes.c_uint32),
-        ("several", ctypes.c_int32),
-        ("finding", Finding),
-        ("rest", ctypes.c_char * (16 << 10)),
-    ]
+
+FIND = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(Checks), ctypes.c_uint64)
+TRACK_WRITERS = ctypes.CFUNCTYPE(None, ctypes.POINTER(StorageRecord), ctypes.c_int32)
+Checks._fields_ = [
+    ("arguments", ctypes.POINTER(ctypes.POINTER(StorageRecord))),
+    ("storages", ctypes.c_void_p),
+    ("known", ctypes.c_int64),
+    ("find", FIND),
+    ("track_writers", TRACK_WRITERS),
+    ("first_program", ctypes.c_uint32),
+    ("several", ctypes.c_int32),
+    ("finding", Finding),
+    ("rest", ctypes.c_char * 256),
+]
+
+# What the launch that is running looks storages up in.
+_table: Table | None = None
 
 
 @FIND
-def find(address: int, unit: int) -> int | None:
-    """The storage that an address belongs to; with a unit, its writers are noted from now on."""
+def find(checks: Any, address: int) -> int | None:
+    """The storage that an address belongs to; from now on the kernel looks itself, first."""
+    global _table
     entry = registry.find(address)
-    if entry is None:
-        return None
-    if unit:
+    _table = registry.table()
+    checks[0].storages, checks[0].known = _table.pairs.ctypes.data, len(_table.records)
+    return None if entry is None else ctypes.addressof(entry.record)
+
+
+@TRACK_WRITERS
+def track_writers(record: Any, unit: int) -> None:
+    """Have a storage's writers noted from now on."""
+    entry = registry.find(record[0].start)
+    if entry is not None:
         entry.track_writers(unit)
-    return ctypes.addressof(entry.record)
 
 
 class _Numbers:
@@ -132,7 +148,8 @@ class CheckedLibrary(Library):
             if self.pointers[slot] is not None:
                 arguments[slot] = ctypes.pointer(registry.record_of(value % 2**64))
         with _one_at_a_time:
-            checks = Checks(arguments, find, _numbers.take(max(x, 0) * max(y, 0) * max(z, 0)))
+            checks = Checks(arguments, None, 0, find, track_writers)
+            checks.first_program = _numbers.take(max(x, 0) * max(y, 0) * max(z, 0))
             status = self.run(block, ctypes.byref(checks))
         if status == FAILED:
             raise describe(self.name, checks.finding, self.sites, self.pointers, values, (x, y, z))

@@ -16,6 +16,7 @@ import bisect
 import ctypes
 import functools
 import gc
+import itertools
 import sys
 import weakref
 from collections.abc import Callable, Iterable
@@ -90,12 +91,29 @@ class Entry:
         return owner is memory.owner or self.record.size <= memory.nbytes
 
 
+class Table:
+    """The storages that overlap no other, by address, as `mt_start` of mt_check.h."""
+
+    def __init__(self, records: list[StorageRecord]):
+        """``records`` are in the order of their starts."""
+        self.records = []
+        reached = 0
+        for record, after in itertools.zip_longest(records, records[1:], fillvalue=NOTHING):
+            end = record.start + record.size
+            if reached <= record.start and (after is NOTHING or end <= after.start):
+                self.records.append(record)
+            reached = max(reached, end)
+        pairs = [(record.start, ctypes.addressof(record)) for record in self.records]
+        self.pairs = np.array(pairs, np.uint64)
+
+
 class Registry:
     """Live storages by their address."""
 
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
         self.starts: list[int] = []
+        self._table: Table | None = None
 
     def add(self, memory: Memory) -> Entry | None:
         """The entry of a storage, new or not; None for one of no bytes.
@@ -113,6 +131,7 @@ class Registry:
         # Each start has an entry at any moment, as other threads may look.
         known = address in self.entries
         self.entries[address] = entry
+        self._table = None
         if not known:
             bisect.insort(self.starts, address)
         return entry
@@ -122,6 +141,7 @@ class Registry:
         if entry is not None and entry.owner is reference:
             del self.starts[bisect.bisect_left(self.starts, address)]
             del self.entries[address]
+            self._table = None
 
     def record_of(self, address: int) -> StorageRecord:
         """What a kernel gets to know of the storage of an argument."""
@@ -133,6 +153,14 @@ class Registry:
     def find(self, address: int) -> Entry | None:
         """The storage that an address belongs to."""
         return self._known(address) or self._search(address)
+
+    def table(self) -> Table:
+        """Those that overlap no other, for C code to look up addresses in."""
+        table = self._table
+        if table is None:
+            entries = list(map(self.entries.get, list(self.starts)))
+            table = self._table = Table([entry.record for entry in entries if entry is not None])
+        return table
 
     def _known(self, address: int) -> Entry | None:
         # Where small storages lie inside a larger one, the larger one begins further away.
@@ -153,6 +181,7 @@ class Registry:
     def clear(self) -> None:
         self.starts.clear()
         self.entries.clear()
+        self._table = None
 
 
 registry = Registry()

@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import minitorch_triton as mt
 import minitorch_triton.cpu as triton_cpu
 import minitorch_triton.storage
-from minitorch_triton.cpu import analysis, checking, instrument
+from minitorch_triton.cpu import analysis, checking, instrument, storages
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,6 +103,14 @@ def test_into_the_neighbouring_tensor():
     assert (error.argument, error.offset, error.size) == ("x_ptr", 32, 128)
 
 
+def test_what_is_lent_has_an_end_of_its_own():
+    buffer = torch.zeros(100)
+    small = mt.empty(50).fill_(1.0)
+    assert finding(copy, (1,), small, torch.zeros(64), 51, 0, BLOCK=64).size == 200
+    shared = small.torch()  # a torch tensor over the pool's buffer
+    assert finding(copy, (1,), shared, buffer, 51, 0, BLOCK=64).size == 200
+
+
 @triton.jit
 def rows(x_ptr, out_ptr, M, N, stride, BM: tl.constexpr, BN: tl.constexpr):
     m = tl.program_id(0) * BM + tl.arange(0, BM)[:, None]
@@ -114,8 +122,9 @@ def rows(x_ptr, out_ptr, M, N, stride, BM: tl.constexpr, BN: tl.constexpr):
 def test_lanes_of_a_block_of_two_dimensions():
     out = torch.zeros(20, 10)
     error = finding(rows, (3,), torch.randn(20, 10), out, 20, 10, 11, BM=8, BN=16)
-    # Row 18 starts at 198: two elements are left.
-    assert (error.program, error.lanes, error.count) == ((2, 0, 0), ((2, 2), (2, 9)), 8)
+    # Row 18 starts at 198: two elements are left, and none for row 19.
+    assert (error.program, error.lanes, error.count) == ((2, 0, 0), ((2, 2), (3, 9)), 18)
+    assert "18 lanes, (2, 2) to (3, 9)," in str(error)
     assert (error.offset, error.mask) == (200, "(m < M) & (n < N)")
 
 
@@ -141,7 +150,7 @@ def test_addresses_from_memory():
     where[9] = 32
     where[20] = 1 << 40
     error = finding(gathered, (1,), x, where, out, BLOCK=32)
-    assert (error.offset, error.lanes, error.count) == (32, ((9,), (9,)), 1)
+    assert (error.offset, error.lanes, error.count) == (32, ((9,), (20,)), 2)
 
 
 @triton.jit
@@ -187,6 +196,30 @@ def test_pointer_tables():
     pointers[1] = 64
     error = finding(table, (3,), pointers, torch.tensor([5, 60, 33]), BLOCK=64)
     assert (error.kind, error.size, error.offset, error.address) == ("no storage", None, None, 64)
+
+
+@triton.jit
+def pages(pointers, out_ptr, count, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    total = tl.zeros([BLOCK], tl.float32)
+    for page in range(count):
+        total += tl.load(tl.load(pointers + page).to(tl.pointer_type(tl.float32)) + i)
+    tl.store(out_ptr + i, total)
+
+
+def test_a_table_of_many_pointers_is_not_asked_for_one_by_one(monkeypatch):
+    tensors, out = [torch.full((16,), float(n)) for n in range(200)], torch.zeros(16)
+    pointers = torch.tensor([t.data_ptr() for t in tensors])
+    pages[(1,)](pointers, out, 200, BLOCK=16)
+    asked = []
+    find = storages.registry.find
+    monkeypatch.setattr(storages.registry, "find", lambda a: asked.append(a) or find(a))
+    pages[(1,)](pointers, out, 200, BLOCK=16)
+    assert out.tolist() == [sum(range(200))] * 16
+    assert len(asked) == 3  # the arguments, and the first page
+    pointers[150] += 4
+    error = finding(pages, (1,), pointers, out, 200, BLOCK=16)
+    assert (error.kind, error.offset, error.size) == ("out of bounds", 16, 64)
 
 
 def test_freed_memory_belongs_to_no_tensor():
@@ -292,6 +325,16 @@ def test_functions_that_allocate():
     assert (out == 3).all()
 
 
+@pytest.mark.parametrize(("dtype", "rest"), [(torch.int8, 3), (torch.int16, 2), (torch.float16, 1)])
+def test_a_few_elements_that_nothing_has_written(dtype, rest):
+    x, out = torch.empty(16, dtype=dtype), torch.zeros(16, dtype=dtype)
+    move[(1,)](out, x, 16 - rest, 1, BLOCK=16)
+    error = finding(move, (1,), x, out, 16, 1, BLOCK=16)
+    assert (error.kind, error.offset, error.count) == ("unwritten", 16 - rest, rest)
+    x[16 - rest :] = 5
+    move[(1,)](x, out, 16, 1, BLOCK=16)
+
+
 def test_our_own_tensors():
     with triton_cpu.checked(False):  # a plan that is made without checks is of no use with them
         mt.zeros(50) + mt.zeros(50)
@@ -331,6 +374,19 @@ def test_programs_that_store_different_values(dtype):
     assert (error.kind, error.access, error.argument) == ("race", "store", "out_ptr")
     assert (error.program, error.lanes, error.offset) == ((1, 0, 0), ((0,), (0,)), 15)
     assert "(0, 0, 0)" in str(error)
+
+
+@triton.jit
+def mostly_the_same(out_ptr, same, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(out_ptr + i, tl.where(i < same, 1, tl.program_id(0)))
+
+
+def test_a_race_after_many_elements_that_agree():
+    out = torch.zeros(4096, dtype=torch.int32)
+    error = finding(mostly_the_same, (2,), out, 4000, BLOCK=4096)
+    assert (error.kind, error.offset, error.count) == ("race", 4000, 96)
+    mostly_the_same[(9,)](out, 4096, BLOCK=4096)
 
 
 def test_programs_that_store_the_same():

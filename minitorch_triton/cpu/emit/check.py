@@ -46,6 +46,7 @@ def check(em: Emitter, op: Op) -> None:
         em.block(f"for (int {name} = 0; {name} < {extent}; ++{name})", lines)
     for name in names:
         del em.extents[name]
+    em.line("if (mt_check->finding.kind) return;")
 
 
 def mask_conditions(em: Emitter, op: Op, index: Index) -> frozenset:
@@ -93,10 +94,10 @@ def call(em: Emitter, op: Op, base: str, offset: Poly, stride: Poly, low, high, 
     site = f"&mt_sites[{op.attributes['site']}]"
     step = stride.text()
     distance = "0" if step == "0" else f"({step})*(int64_t)sizeof({pointee})"
-    some = "" if high == f"{low} + 1" else f"{low} < {high} && "
+    some = "" if high == f"{low} + 1" else f"if ({low} < {high}) "
     em.line(
-        f"if ({some}mt_check_row(L, {site}, {storage}, {place}, {distance}, {low}, {high}, "
-        f"{row.text()})) return;"
+        f"{some}mt_check_row(L, {site}, {storage}, {place}, {distance}, {low}, {high}, "
+        f"{row.text()});"
     )
 
 

@@ -1,49 +1,69 @@
 /* Checked mode: the checks that mt_check.h tells of. */
 #include "mt_check.h"
 
+#include <stdlib.h>
+
 __thread mt_checks *mt_check;
 
 /* What checking.py fills memory without content with, by the low bits of the address. As float16,
  * bfloat16 and float32 it is NaN. */
 static const uint8_t MT_NO_CONTENT[8] = {0xa5, 0x7f, 0xb3, 0x7f, 0xa9, 0x7f, 0xbd, 0xff};
 
-static __attribute__((cold)) int mt_report(mt_launch *L, mt_kind kind, const mt_site *site,
-                                           const mt_storage *storage, uint64_t address,
-                                           int64_t first) {
+/* Notes a wrong lane, as the finding, or as one more lane of it. */
+static __attribute__((cold)) void mt_report(mt_launch *L, mt_kind kind, const mt_site *site,
+                                            const mt_storage *storage, uint64_t address,
+                                            int64_t lane) {
     mt_finding *f = &mt_check->finding;
-    *f = (mt_finding){.site = site, .storage = storage, .address = address, .first = first,
-                      .last = first, .count = 1, .kind = kind,
+    if (f->kind) {
+        if (f->kind != kind || f->site != site) return;
+        f->last = lane;
+        f->count++;
+        return;
+    }
+    *f = (mt_finding){.site = site, .storage = storage, .address = address, .first = lane,
+                      .last = lane, .count = 1, .kind = kind, .source = -1,
                       .pid = {L->pid[0], L->pid[1], L->pid[2]}};
     mt_fail(L, MT_CHECK_FAILED);
-    return 1;
 }
 
-/* Adds another lane of the same row to the finding. */
-static __attribute__((cold)) void mt_report_lane(int64_t lane) {
-    mt_check->finding.last = lane;
-    mt_check->finding.count++;
+/* ---- Which storage ---- */
+
+static mt_storage *mt_known(uint64_t address) {
+    const mt_start *last = mt_check->storages;
+    if (!last || last->start > address) return NULL;
+    for (int64_t count = mt_check->known; count > 1;) { /* the last that starts before it */
+        int64_t half = count / 2;
+        last += last[half].start <= address ? half : 0;
+        count -= half;
+    }
+    return mt_contains(last->storage, address, 1) ? last->storage : NULL;
+}
+
+mt_storage *mt_check_look_up(uint64_t address) {
+    mt_storage *s = mt_known(address);
+    /* Whoever has found one address without a storage has looked everywhere. */
+    if (!s && mt_check->finding.kind != MT_NO_STORAGE) s = mt_check->find(mt_check, address);
+    return mt_check->recent = s;
 }
 
 /* ---- Out of bounds ---- */
 
-int mt_out_of_bounds(mt_launch *L, const mt_site *site, const mt_storage *s, uint64_t pointer,
-                     int64_t stride, int64_t low, int64_t high, int64_t row) {
-    int found = 0;
+void mt_out_of_bounds(mt_launch *L, const mt_site *site, const mt_storage *s, uint64_t pointer,
+                      int64_t stride, int64_t low, int64_t high, int64_t row) {
     for (int64_t j = low; j < high; j++) {
         uint64_t address = pointer + (uint64_t)(j * stride);
         if (s && mt_contains(s, address, (uint64_t)site->bytes)) continue;
-        if (found) mt_report_lane(row * site->extent + j);
-        else found = mt_report(L, s ? MT_OUT_OF_BOUNDS : MT_NO_STORAGE, site, s, address,
-                               row * site->extent + j);
+        mt_report(L, s ? MT_OUT_OF_BOUNDS : MT_NO_STORAGE, site, s, address,
+                  row * site->extent + j);
     }
-    return found;
 }
 
 /* ---- Memory without content ---- */
 
 /* Whether nothing has written an element: no kernel, and nobody else either, as it still holds what
  * memory without content was filled with. A short element must have neighbours that do, too. */
-static int mt_is_unwritten(const mt_storage *s, uint64_t address, int64_t bytes) {
+static int mt_is_unwritten(const mt_site *site, const mt_storage *s, uint64_t address) {
+    const int64_t bytes = site->bytes;
     uint64_t first = address, end = address + (uint64_t)bytes;
     for (uint64_t a = first; a < end; a++) {
         if (!s->unwritten[a - s->start]) return 0;
@@ -60,30 +80,28 @@ static int mt_is_unwritten(const mt_storage *s, uint64_t address, int64_t bytes)
         if (*(const uint8_t *)a != MT_NO_CONTENT[a & 7]) return 0;
         untouched++;
     }
-    return untouched >= 4;
+    /* Another writer may have written a byte or two of these by chance, but hardly such a NaN. */
+    const int is_nan = bytes == 2 && site->type[0] != 'i';
+    return untouched >= (is_nan ? 2 : 3);
 }
 
-static int mt_reads_unwritten(mt_launch *L, const mt_site *site, mt_storage *s,
-                                     uint64_t pointer, int64_t stride, int64_t low, int64_t high,
-                                     int64_t row) {
+static void mt_reads(mt_launch *L, const mt_site *site, mt_storage *s, uint64_t pointer,
+                     int64_t stride, int64_t low, int64_t high, int64_t row) {
     int64_t bytes = site->bytes;
     uint64_t first = pointer + (uint64_t)(low * stride) - s->start;
-    if (stride == bytes && !memchr(s->unwritten + first, 1, (size_t)((high - low) * bytes))) return 0;
-    int found = 0;
+    if (stride == bytes && !memchr(s->unwritten + first, 1, (size_t)((high - low) * bytes))) return;
     for (int64_t j = low; j < high; j++) {
         uint64_t address = pointer + (uint64_t)(j * stride);
-        if (mt_is_unwritten(s, address, bytes)) {
-            if (found) mt_report_lane(row * site->extent + j);
-            else found = mt_report(L, MT_UNWRITTEN, site, s, address, row * site->extent + j);
+        if (mt_is_unwritten(site, s, address)) {
+            mt_report(L, MT_UNWRITTEN, site, s, address, row * site->extent + j);
         } else {
             memset(s->unwritten + (address - s->start), 0, (size_t)bytes);
         }
     }
-    return found;
 }
 
 static void mt_writes(const mt_site *site, mt_storage *s, uint64_t pointer, int64_t stride,
-                             int64_t low, int64_t high) {
+                      int64_t low, int64_t high) {
     int64_t bytes = site->bytes;
     uint8_t *unwritten = s->unwritten + (pointer - s->start);
     if (stride == bytes) {
@@ -97,16 +115,24 @@ static void mt_writes(const mt_site *site, mt_storage *s, uint64_t pointer, int6
 
 static __attribute__((cold)) void mt_note_conflict(
     const mt_site *site, mt_storage *s, uint64_t address, int64_t lane, uint32_t other) {
-    if (mt_check->synchronised || mt_check->conflicts == MT_CONFLICTS) return;
+    if (mt_check->synchronised) return;
+    if (mt_check->conflicts == mt_check->room) {
+        int64_t room = 2 * mt_check->room + 256;
+        void *larger = realloc(mt_check->conflict, (size_t)room * sizeof(mt_conflict));
+        if (!larger) return;
+        mt_check->conflict = larger;
+        mt_check->room = room;
+    }
     mt_conflict *c = &mt_check->conflict[mt_check->conflicts++];
     *c = (mt_conflict){.site = site, .storage = s, .address = address, .lane = lane, .other = other};
     memcpy(c->before, (const void *)address, (size_t)site->bytes);
 }
 
 /* Notes who stores, and where another program has stored before. */
-static void mt_note_writer(const mt_site *site, mt_storage *s, uint64_t pointer,
-                                  int64_t stride, int64_t low, int64_t high, int64_t row) {
-    if (!s->writers || s->unit > site->bytes) mt_check->find(s->start, site->bytes);
+static void mt_note_writer(const mt_site *site, mt_storage *s, uint64_t pointer, int64_t stride,
+                           int64_t low, int64_t high, int64_t row) {
+    if (!s->start) return; /* nobody knows how much memory it is */
+    if (!s->writers || s->unit > site->bytes) mt_check->track_writers(s, site->bytes);
     if (!s->writers) return;
     uint32_t first = mt_check->first_program, me = mt_check->program, conflicts = 0;
     int64_t parts = site->bytes / s->unit;
@@ -148,58 +174,62 @@ static int mt_is_masked_off(const mt_site *site, uint64_t address, int32_t *sour
     return (bits & 0x7fff) == (site->type[0] == 'b' ? 0x7fea : 0x7f50);
 }
 
-static int mt_stored_masked_off(mt_launch *L, const mt_site *site, mt_storage *s,
-                                       uint64_t pointer, int64_t stride, int64_t low, int64_t high,
-                                       int64_t row) {
-    int found = 0;
+static void mt_stored_masked_off(mt_launch *L, const mt_site *site, mt_storage *s,
+                                 uint64_t pointer, int64_t stride, int64_t low, int64_t high,
+                                 int64_t row) {
     for (int64_t j = low; j < high; j++) {
         uint64_t address = pointer + (uint64_t)(j * stride);
         int32_t source;
         if (!mt_is_masked_off(site, address, &source)) continue;
-        if (found) mt_report_lane(row * site->extent + j);
-        else {
-            found = mt_report(L, MT_MASKED_OFF, site, s, address, row * site->extent + j);
-            mt_check->finding.source = source;
-        }
+        mt_report(L, MT_MASKED_OFF, site, s, address, row * site->extent + j);
+        if (mt_check->finding.count == 1) mt_check->finding.source = source;
     }
-    return found;
 }
 
 /* ---- All together ---- */
 
-int mt_check_content(mt_launch *L, const mt_site *site, mt_storage *s, uint64_t pointer,
-                     int64_t stride, int64_t low, int64_t high, int64_t row) {
+void mt_check_content(mt_launch *L, const mt_site *site, mt_storage *s, uint64_t pointer,
+                      int64_t stride, int64_t low, int64_t high, int64_t row) {
     if (site->access == MT_STORED) {
-        return mt_stored_masked_off(L, site, s, pointer, stride, low, high, row);
+        mt_stored_masked_off(L, site, s, pointer, stride, low, high, row);
+        return;
     }
     if (s->unwritten) {
-        if ((site->access == MT_LOAD || site->access == MT_ATOMIC) &&
-            mt_reads_unwritten(L, site, s, pointer, stride, low, high, row)) return 1;
+        if (site->access == MT_LOAD || site->access == MT_ATOMIC) {
+            mt_reads(L, site, s, pointer, stride, low, high, row);
+        }
         if (site->access != MT_LOAD) mt_writes(site, s, pointer, stride, low, high);
     }
     if (site->access == MT_ATOMIC || site->access == MT_ATOMIC_STORE) mt_check->synchronised = 1;
     if (site->access == MT_STORE && mt_check->several) {
         mt_note_writer(site, s, pointer, stride, low, high, row);
     }
-    return 0;
 }
 
 void mt_check_begin(mt_launch *L) {
     int64_t number = ((int64_t)L->pid[2] * L->grid[1] + L->pid[1]) * L->grid[0] + L->pid[0];
     mt_check->program = mt_check->first_program + (uint32_t)number;
-    mt_check->synchronised = mt_check->conflicts = 0;
+    mt_check->synchronised = 0;
+    mt_check->conflicts = 0;
 }
 
 /* At the end of a program: has it changed what another one had stored? */
 void mt_check_end(mt_launch *L) {
-    for (int32_t i = 0; i < mt_check->conflicts; i++) {
+    for (int64_t i = 0; i < mt_check->conflicts; i++) {
         const mt_conflict *c = &mt_check->conflict[i];
         if (!memcmp(c->before, (const void *)c->address, (size_t)c->site->bytes)) continue;
-        if (mt_check->finding.kind) {
-            if (mt_check->finding.site == c->site) mt_report_lane(c->lane);
-            continue;
-        }
         mt_report(L, MT_RACE, c->site, c->storage, c->address, c->lane);
-        mt_check->finding.other = c->other - mt_check->first_program;
+        if (mt_check->finding.count == 1) mt_check->finding.other = c->other - mt_check->first_program;
     }
+}
+
+int mt_check_run(mt_checks *checks, mt_programs *programs, const int64_t *packed) {
+    const int32_t x = (int32_t)packed[0], y = (int32_t)packed[1], z = (int32_t)packed[2];
+    checks->several = x > 1 || y > 1 || z > 1;
+    mt_checks *outer = mt_check;
+    mt_check = checks;
+    const int status = mt_run_in_order(programs, packed + 3, x, y, z);
+    mt_check = outer;
+    free(checks->conflict);
+    return status;
 }

@@ -1,7 +1,7 @@
 /* Checked mode: what a kernel asks before each of its accesses to memory.
  *
  * A checked kernel's C file calls mt_check_row before every load, store and atomic, for a row of
- * lanes at a time, and ends with MT_CHECKED_ENTRY instead of MT_ENTRY, which exports
+ * lanes at a time, returns after the last row if there is a finding, and ends with MT_CHECKED_ENTRY instead of MT_ENTRY, which exports
  *
  *     int mt_checked_call(const int64_t *packed, mt_checks *checks);
  *
@@ -47,8 +47,8 @@ typedef struct {
     int64_t first, last, count; /* lanes, counted through the whole block */
     int32_t kind;
     int32_t pid[3];
-    uint32_t other;     /* number of the program that wrote before, in a race */
-    int32_t source;     /* number of the load whose lane was masked off */
+    uint32_t other; /* number of the program that wrote before, in a race */
+    int32_t source; /* number of the load whose lane was masked off, -1 if it is not known */
 } mt_finding;
 
 /* A store to where another program of the launch has stored, and what was there. */
@@ -61,22 +61,32 @@ typedef struct {
     uint8_t before[8];
 } mt_conflict;
 
-enum { MT_CONFLICTS = 256 };
-
 typedef struct {
-    mt_storage **arguments; /* by slot; NULL where it is no pointer */
-    mt_storage *(*find)(uint64_t address, int32_t unit); /* see mt_check_find, mt_check_writers */
-    uint32_t first_program;                              /* number of the first program */
-    int32_t several;                                     /* whether there is more than one */
-    mt_finding finding;
-    uint32_t program;     /* number of the one that is running */
-    int32_t synchronised; /* whether it has executed an atomic */
-    int32_t conflicts;
-    mt_conflict conflict[MT_CONFLICTS];
-    mt_storage *recent; /* what mt_check_find found last */
-} mt_checks;
+    uint64_t start;
+    mt_storage *storage;
+} mt_start;
 
-_Static_assert(sizeof(mt_checks) < 16 << 10, "checking.py makes room for so much");
+typedef struct mt_checks mt_checks;
+
+struct mt_checks {
+    mt_storage **arguments; /* by slot; NULL where it is no pointer */
+    const mt_start *storages; /* by address; none overlaps another, known or not */
+    int64_t known;            /* how many */
+    /* The storage that an address belongs to, NULL if none. Makes most of them known. */
+    mt_storage *(*find)(mt_checks *checks, uint64_t address);
+    /* Have a storage's writers noted from now on, for each so many bytes. */
+    void (*track_writers)(mt_storage *storage, int32_t unit);
+    uint32_t first_program; /* number of the first program */
+    int32_t several;        /* whether there is more than one */
+    mt_finding finding;
+    uint32_t program;       /* number of the one that is running */
+    int32_t synchronised;   /* whether it has executed an atomic */
+    mt_conflict *conflict;
+    int64_t conflicts, room;
+    mt_storage *recent; /* what mt_check_find found last */
+};
+
+_Static_assert(sizeof(mt_checks) <= 256, "checking.py makes room for so much");
 
 extern __thread mt_checks *mt_check __attribute__((visibility("hidden")));
 
@@ -89,41 +99,43 @@ static inline int mt_contains(const mt_storage *s, uint64_t first, uint64_t byte
     return first >= s->start && bytes <= s->size && first - s->start <= s->size - bytes;
 }
 
+mt_storage *mt_check_look_up(uint64_t address);
+
 /* The storage that an address belongs to, NULL if none. */
 static inline __attribute__((unused)) mt_storage *mt_check_find(uint64_t address) {
-    if (!mt_check->recent || !mt_contains(mt_check->recent, address, 1)) {
-        mt_check->recent = mt_check->find(address, 0);
-    }
-    return mt_check->recent;
+    mt_storage *recent = mt_check->recent;
+    return recent && mt_contains(recent, address, 1) ? recent : mt_check_look_up(address);
 }
 
 /* What mt_check_row finds in a row that is not in bounds, and in one that is. */
-__attribute__((cold)) int mt_out_of_bounds(mt_launch *L, const mt_site *site, const mt_storage *s,
-                                           uint64_t pointer, int64_t stride, int64_t low,
-                                           int64_t high, int64_t row);
-int mt_check_content(mt_launch *L, const mt_site *site, mt_storage *s, uint64_t pointer,
-                     int64_t stride, int64_t low, int64_t high, int64_t row);
+__attribute__((cold)) void mt_out_of_bounds(mt_launch *L, const mt_site *site, const mt_storage *s,
+                                            uint64_t pointer, int64_t stride, int64_t low,
+                                            int64_t high, int64_t row);
+void mt_check_content(mt_launch *L, const mt_site *site, mt_storage *s, uint64_t pointer,
+                      int64_t stride, int64_t low, int64_t high, int64_t row);
 
 /* Looks at lanes low..high-1 of a row, which are `stride` bytes apart; lane 0 is at `lane0`, and `s`
- * is where they ought to be. Returns nonzero if there is a finding. */
-static inline __attribute__((unused)) int mt_check_row(mt_launch *L, const mt_site *site,
-                                                       mt_storage *s, const void *lane0,
-                                                       int64_t stride, int64_t low, int64_t high,
-                                                       int64_t row) {
-    if (low >= high) return 0;
+ * is where they ought to be. */
+static inline __attribute__((unused)) void mt_check_row(mt_launch *L, const mt_site *site,
+                                                        mt_storage *s, const void *lane0,
+                                                        int64_t stride, int64_t low, int64_t high,
+                                                        int64_t row) {
+    if (low >= high) return;
     const uint64_t pointer = (uint64_t)lane0;
     const int64_t a = low * stride, b = (high - 1) * stride;
     const uint64_t span = (uint64_t)(a < b ? b - a : a - b) + (uint64_t)site->bytes;
     if (!s || !mt_contains(s, pointer + (uint64_t)(a < b ? a : b), span)) {
-        return mt_out_of_bounds(L, site, s, pointer, stride, low, high, row);
+        mt_out_of_bounds(L, site, s, pointer, stride, low, high, row);
+    } else if (site->access != MT_LOAD || s->unwritten) {
+        mt_check_content(L, site, s, pointer, stride, low, high, row);
     }
-    if (site->access == MT_LOAD && !s->unwritten) return 0;
-    return mt_check_content(L, site, s, pointer, stride, low, high, row);
 }
 
 /* At the beginning and the end of each program. */
 void mt_check_begin(mt_launch *L);
 void mt_check_end(mt_launch *L);
+
+int mt_check_run(mt_checks *checks, mt_programs *programs, const int64_t *packed);
 
 #define MT_CHECKED_ENTRY(body, same)                                                               \
     static void mt_checked_body(mt_launch *L) {                                                    \
@@ -134,14 +146,7 @@ void mt_check_end(mt_launch *L);
     MT_ENTRY(mt_checked_body, same, 0)                                                             \
     MT_EXPORT int mt_checked_call(const int64_t *packed, mt_checks *checks) {                      \
         const int64_t *args = packed + 3;                                                          \
-        const int32_t x = (int32_t)packed[0], y = (int32_t)packed[1], z = (int32_t)packed[2];      \
-        if (same) return MT_SAME_TENSORS;                                                          \
-        checks->several = x > 1 || y > 1 || z > 1;                                                 \
-        mt_checks *outer = mt_check;                                                               \
-        mt_check = checks;                                                                         \
-        const int status = mt_run_in_order(mt_programs_of_body, args, x, y, z);                    \
-        mt_check = outer;                                                                          \
-        return status;                                                                             \
+        return same ? MT_SAME_TENSORS : mt_check_run(checks, mt_programs_of_body, packed);         \
     }
 
 #endif
