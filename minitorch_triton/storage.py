@@ -139,6 +139,10 @@ class Storage:
         other.size = self.size
         return other
 
+    def may_share(self, other: Storage) -> bool:
+        """Whether the two may have bytes in common: what the pool lent belongs to one alone."""
+        return self is other or self.bin is None or other.bin is None
+
     def is_memory_of(self, other: Storage) -> bool:
         """Whether the other is this one, or either is an :meth:`alias` of what the other is."""
         return (self.owner or self) is (other.owner or other)

@@ -89,6 +89,9 @@ class CPUOptions:
     # Whether pointer arguments may overlap, or be the same tensor; the usual variant of a kernel
     # counts on it that those in `CSource.apart` do not.
     arguments_overlap: bool = False
+    # The same for pointers of which not both are arguments, such as those of a table. If they may
+    # not overlap, they may still be the same.
+    loaded_pointers_overlap: bool = True
     # Whether the descriptors among the arguments are as `binding.is_plain` wants them.
     plain_descriptors: bool = False
     arch: str = TARGET.arch
@@ -247,12 +250,14 @@ def make_c(module: Any, metadata: dict, options: CPUOptions) -> str:
         InternalError: there is a mistake in this compiler.
     """
     from .codegen import compile_to_c
+    from .schedule import Overlap
 
     ttir = str(module)
     announce("ttir", ttir)
     plans: list[Any] = []
     try:
-        source = compile_to_c(ttir, options.check, options.arguments_overlap, plans)
+        overlap = Overlap(options.arguments_overlap, options.loaded_pointers_overlap)
+        source = compile_to_c(ttir, options.check, overlap, plans)
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
         raise InternalError(f"cannot translate kernel {metadata['name']}: {error!r}") from error
     finally:

@@ -18,7 +18,7 @@ from .instrument import Site, instrument
 from .ir import Function, Pointer, Value
 from .parser import parse
 from .rewrite import rewrite
-from .schedule import Apart, Plan
+from .schedule import NO_ARGUMENTS_OVERLAP, Apart, Overlap, Plan
 
 _PRELUDE = """\
 #include <stdbool.h>
@@ -51,12 +51,15 @@ class CSource:
 
 
 def compile_to_c(
-    ttir: str, check: bool = False, overlap: bool = False, plans: list[Plan] | None = None
+    ttir: str,
+    check: bool = False,
+    overlap: Overlap = NO_ARGUMENTS_OVERLAP,
+    plans: list[Plan] | None = None,
 ) -> CSource:
     """Translates a module of Triton IR, printed with or without locations.
 
-    With ``check`` the kernel looks at its accesses to memory; see `instrument`. With ``overlap``
-    its pointer arguments may overlap. The loop plans of its blocks are added to ``plans`` as they
+    With ``check`` the kernel looks at its accesses to memory; see `instrument`. ``overlap`` tells
+    which of its pointers may overlap. The loop plans of its blocks are added to ``plans`` as they
     are made.
 
     Raises `ir.UnsupportedOperation`, which names the operation and the kernel's file and line.

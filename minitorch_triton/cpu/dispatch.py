@@ -127,7 +127,7 @@ def _mt_launch(_mt_grid, {parameters}):
 
 RUN_TEMPLATE = """
 def _mt_run(_mt_x, _mt_y, _mt_z, {parameters}):
-    {storages}
+    {addresses}
     if {overlap}:
         return True
     try:
@@ -214,6 +214,7 @@ def make_run(compiled: CompiledKernel, bound_args: dict[str, Any]) -> Callable:
     address = "_mt_noted_address({})"
     if not isinstance(compiled.module, CheckedLibrary):
         address = "{}.data_ptr()"
+    starts: dict[str, str] = {}  # for each tensor's name, the variable for its address
     slots: list[str] = []
     types: list[str] = []
     names: list[str] = []  # for each slot, the argument that it is of
@@ -223,13 +224,17 @@ def make_run(compiled: CompiledKernel, bound_args: dict[str, Any]) -> Callable:
             continue
         value = bound_args[name]
         tensor = _tensor(name, value)
-        slots.append(address.format(tensor) if tensor else name)
+        if tensor:
+            starts[tensor] = f"_mt_start_{len(starts)}"
+        slots.append(starts.get(tensor, name))
         if is_descriptor(value):
             slots.append(f"*_mt_described({name})")
         types += [slot for slot, _ in flatten(ty, value)]
         names += [name] * (len(types) - len(names))
         owners += [(tensor, owner) for owner in slot_tensors(ty, value)]
-    lookups, overlapping = _overlap_test([owners[a], owners[b]] for a, b in compiled.metadata.apart)
+    pairs = [(owners[a], owners[b]) for a, b in compiled.metadata.apart]
+    sizes, overlapping = _overlap_test(pairs, starts)
+    addresses = [f"{start} = {address.format(tensor)}" for tensor, start in starts.items()]
     library = compiled.module
 
     def wrong_argument(values: list[Any]) -> OverflowError | TypeError | None:
@@ -244,31 +249,38 @@ def make_run(compiled: CompiledKernel, bound_args: dict[str, Any]) -> Callable:
     }  # fmt: skip
     source = RUN_TEMPLATE.format(
         parameters=", ".join(bound_args), slots=", ".join(slots),
-        storages=lookups, overlap=overlapping,
+        addresses="; ".join([*addresses, *sizes]) or "pass", overlap=overlapping,
     )  # fmt: skip
     return _define(source, "_mt_run", namespace)
 
 
-def _overlap_test(pairs: Iterable[list[tuple[str, Any]]]) -> tuple[str, str]:
-    """Python code that looks up the storages of tensors, and an expression that is true if a pair
-    of them overlaps.
+def _overlap_test(
+    pairs: Iterable[tuple[tuple[str, Any], tuple[str, Any]]], starts: dict[str, str]
+) -> tuple[list[str], str]:
+    """Python statements, and an expression that is true after them if a pair of tensors overlaps.
+
+    What `overlap` says counts; it is asked only where the storage of the tensor that starts first
+    could reach the other, which costs less to know.
 
     Args:
-        pairs: for each tensor its name in the code, and the tensor.
+        pairs: for each tensor its name in the code, and the tensor; "" and None are no tensor.
+        starts: for each name the variable for the tensor's address.
     """
-    storages_of: dict[str, str] = {}
-    overlapping = []
-    for pair in pairs:
-        if all(hasattr(tensor, "untyped_storage") for _, tensor in pair):
-            a, b = (name for name, _ in pair)
+    sizes: dict[str, str] = {}
+    tests = []
+    for (a, tensor), (b, other) in pairs:
+        if tensor is None or other is None:
+            continue
+        test = f"_mt_overlap({a}, {b})"
+        if hasattr(tensor, "untyped_storage") and hasattr(other, "untyped_storage"):
             for name in (a, b):
-                storages_of.setdefault(name, f"_mt_storage_{len(storages_of)}")
-            overlapping.append(f"{storages_of[a]} == {storages_of[b]} and _mt_overlap({a}, {b})")
-    lookups = [
-        f"{variable} = {name}.untyped_storage().data_ptr()"
-        for name, variable in storages_of.items()
-    ]
-    return "; ".join(lookups) or "pass", " or ".join(overlapping) or "False"
+                sizes.setdefault(name, f"_mt_size_{len(sizes)}")
+            x, y = starts[a], starts[b]
+            near = f"{y} - {x} < {sizes[a]} if {x} < {y} else {x} - {y} < {sizes[b]}"
+            test = f"({near}) and {x} != {y} and {test}"
+        tests.append(test)
+    statements = [f"{size} = {name}.untyped_storage().nbytes()" for name, size in sizes.items()]
+    return statements, " or ".join(tests) or "False"
 
 
 def run_on_cpu(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmup: bool) -> Any:

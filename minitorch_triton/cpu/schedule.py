@@ -127,6 +127,21 @@ class Apart(dict[Pair, frozenset[Pair] | None]):
         self.or_same |= other.or_same
 
 
+@dataclass(frozen=True)
+class Overlap:
+    """Which of a kernel's pointers may overlap in part.
+
+    ``arguments``: two of its arguments; if not, `Apart` tells whether they may be the same tensor.
+    ``loaded``: any two others, such as two from a table; if not, they may still be equal.
+    """
+
+    arguments: bool = False
+    loaded: bool = True
+
+
+NO_ARGUMENTS_OVERLAP = Overlap()
+
+
 @dataclass
 class Plan:
     """Steps of one block; ``arrays`` are the blocks that live in memory, and whether only one
@@ -143,14 +158,14 @@ def plan_block(
     assigned: dict[Value, list[Value]],
     memory: set[Value],
     arguments: Container[Value] | None = None,
-    overlap: bool = False,
+    overlap: Overlap = NO_ARGUMENTS_OVERLAP,
 ) -> Plan:
     """Plans a block.
 
     ``carried`` maps what enclosing loops advance to its initial value; ``assigned`` maps operands
     of the terminator to the arrays they go to; ``memory`` are the blocks that are in memory when
     this one starts. ``arguments`` (None: whatever no operation computes) are taken to be different
-    tensors, unless ``overlap``.
+    tensors, unless ``overlap`` says otherwise.
     """
     keep: set[Value] = set()
     while True:
@@ -693,11 +708,13 @@ class _Planner:
         if mine is theirs:
             return not equal
         if not self.is_argument(mine) or not self.is_argument(theirs):
-            return not equal and not self.overlap
-        if not equal and not self.overlap:
+            return not equal and not self.overlap.loaded
+        if self.overlap.arguments:
+            return False
+        if not equal:
             self.apart.or_same.add(frozenset((mine, theirs)))
             return True
-        if self.overlap or not all(self.is_argument(v) for pair in equal for v in pair):
+        if not all(self.is_argument(v) for pair in equal for v in pair):
             return False
         self.apart.require(frozenset((mine, theirs)), unless=equal)
         return True
@@ -709,9 +726,9 @@ class _Planner:
             return True
         if self.same_places(a, b) == frozenset() or analysis.ATOMICS & {a.name, b.name}:
             return True  # in place, which is usual; and other threads change what atomics guard
-        if not self.overlap:
+        if not self.overlap.arguments:
             self.apart.require(frozenset((mine, theirs)))
-        return self.overlap
+        return self.overlap.arguments
 
     def is_argument(self, pointer: Value | None) -> bool:
         if pointer is None or pointer.op is not None:

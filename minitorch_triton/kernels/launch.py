@@ -24,11 +24,15 @@ INTERPRETED = knobs.runtime.interpret
 """Whether kernels run in Triton's interpreter (``TRITON_INTERPRET=1``), a debugging tool."""
 
 
-def jit(fn: Callable) -> Any:
+def jit(fn: Callable, *, loaded_pointers_overlap: bool = True) -> Any:
     """``triton.jit`` for the framework's kernels: one variant serves every size.
 
     Run-time numbers without an annotation become int64, and no value is specialised, because
     Triton would otherwise compile a variant for each of "is 1", "divisible by 16" and "int32".
+
+    Args:
+        loaded_pointers_overlap: whether pointers that the kernel loads may overlap in part, see
+            docs/cpu.md.
     """
     numbers = []
     for name, parameter in inspect.signature(fn).parameters.items():
@@ -36,7 +40,9 @@ def jit(fn: Callable) -> Any:
             continue
         numbers.append(name)
         fn.__annotations__.setdefault(name, tl.int64)
-    return triton.jit(fn, do_not_specialize=numbers)
+    kernel = triton.jit(fn, do_not_specialize=numbers)
+    kernel.loaded_pointers_overlap = loaded_pointers_overlap
+    return kernel
 
 
 def is_cpu(buffer: Any) -> bool:
@@ -118,11 +124,21 @@ def _prepare(kernel: Any, args: Sequence, constexprs: dict[str, Any]) -> Any:
         elif is_cpu(next(arg for arg in args if hasattr(arg, "data_ptr"))):
             from minitorch_triton import cpu
 
-            prepared = cpu.prepare(kernel, args, constexprs)
+            overlap = getattr(kernel, "loaded_pointers_overlap", True)
+            prepared = cpu.prepare(kernel, args, constexprs, loaded_pointers_overlap=overlap)
         else:
             prepared = _GPUKernel(kernel, args, constexprs)
         _prepared[key] = prepared
     return prepared
+
+
+def overlap_error() -> RuntimeError:
+    """PyTorch's error for a tensor that overlaps one that is written to."""
+    return RuntimeError(
+        "unsupported operation: some elements of the input tensor and the written-to tensor "
+        "refer to a single memory location. Please clone() the tensor before performing the "
+        "operation."
+    )
 
 
 def variants() -> int:

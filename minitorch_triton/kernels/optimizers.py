@@ -10,6 +10,7 @@ All arithmetic is float32, float64 for float64, and is rounded once, when it is 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 import triton
 import triton.language as tl
 
-from minitorch_triton.kernels.launch import jit, launch
+from minitorch_triton.kernels.launch import jit, launch, overlap_error
 
 _TRITON_TYPE = {
     torch.float16: tl.float16,
@@ -26,6 +27,10 @@ _TRITON_TYPE = {
     torch.float32: tl.float32,
     torch.float64: tl.float64,
 }
+
+
+# A kernel that reads and writes several columns of a table; `refuse_overlaps` sees to the option.
+jit_for_tables = functools.partial(jit, loaded_pointers_overlap=False)
 
 
 def block_size(device: torch.device) -> int:
@@ -47,13 +52,30 @@ def table_rows(
     Returns:
         int64 array (blocks, addresses + 1): in each row the addresses where the block begins, and
         its number of elements.
+
+    Raises:
+        RuntimeError: tensors of a parameter overlap in part.
     """
     parts = []
     for tensors, numel in zip(addresses, numels, strict=True):
         start = np.arange(0, numel, block, dtype=np.int64)[:, None]
         begins = np.array(tensors, dtype=np.int64) + start * itemsize
         parts.append(np.hstack([begins, np.minimum(numel - start, block)]))
-    return np.concatenate(parts)
+    rows = np.concatenate(parts)
+    refuse_overlaps(rows, itemsize)
+    return rows
+
+
+def refuse_overlaps(rows: np.ndarray, itemsize: int) -> None:
+    """Check a table's rows: in each the tensors must be the same or have no memory in common, as
+    the kernels may write to the one before they have read all of the other.
+
+    Raises:
+        RuntimeError: some overlap in part, as in PyTorch.
+    """
+    distances = np.diff(np.sort(rows[:, :-1]))
+    if np.any((distances > 0) & (distances < rows[:, -1:] * itemsize)):
+        raise overlap_error()
 
 
 def _types(dtype: torch.dtype) -> dict[str, Any]:
@@ -82,7 +104,7 @@ def _load(pointers, mask, COMPUTE: tl.constexpr):
     return tl.load(pointers, mask=mask, other=0.0).to(COMPUTE)
 
 
-@jit
+@jit_for_tables
 def sgd_kernel(
     table_ptr,  # (blocks, 4): parameter, gradient, momentum buffer, length
     lr: tl.float64,
@@ -158,7 +180,7 @@ def sgd(
     )
 
 
-@jit
+@jit_for_tables
 def adam_kernel(
     table_ptr,  # (blocks, 6): parameter, gradient, exp_avg, exp_avg_sq, max_exp_avg_sq, length
     lr: tl.float64,

@@ -493,11 +493,11 @@ def _apart(x: Any, indices: Sequence[Any], value: Any, accumulate: bool) -> Any:
     given = [item for item in indices if item is not None]
     integers = [item for item in given if item.dtype not in (torch.bool, torch.uint8)]
     for item in integers:
-        if item.storage is x.storage:
+        if item.storage.may_share(x.storage):
             pointwise.overlap(x, item)
     # One number under one mask is read before anything is written, as by masked_fill_.
     filled = value.layout.numel == 1 and len(given) == 1 and not integers and not accumulate
-    if value.storage is x.storage and not filled and pointwise.overlap(x, value):
+    if value.storage.may_share(x.storage) and not filled and pointwise.overlap(x, value):
         return value.clone()
     return value
 

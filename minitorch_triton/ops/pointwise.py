@@ -17,6 +17,7 @@ from minitorch_triton.autograd.modes import state
 from minitorch_triton.kernels import elementwise as fn
 from minitorch_triton.kernels import map as map_kernel
 from minitorch_triton.kernels import reduce as reduce_kernel
+from minitorch_triton.kernels.launch import overlap_error
 from minitorch_triton.ops import dispatch, promotion
 from minitorch_triton.ops.dispatch import (
     FORMS,
@@ -304,8 +305,8 @@ class Elementwise(Op):
         for number, arg in enumerate(operands, 1):
             if not isinstance(arg, dispatch.Tensor):
                 args[number] = _wrap(arg)
-            elif arg.storage is x.storage:
-                in_place = arg.layout is x.layout and arg.offset == x.offset
+            elif arg.storage.may_share(x.storage):
+                in_place = arg.layout is x.layout and arg.address == x.address
                 if not in_place and overlap(x, arg):
                     args[number] = arg.clone()
         return write_inplace(self, self.plan_inplace, x, args)
@@ -423,12 +424,13 @@ class Elementwise(Op):
 
 
 def _extent(x: Any) -> tuple[int, int]:
-    """First element and end of the elements of a tensor in its storage."""
-    return x.offset, x.offset + span(x.layout.shape, x.layout.strides)
+    """The addresses of a tensor's first element and of the end of its last."""
+    end = x.address + span(x.layout.shape, x.layout.strides) * x.layout.dtype.itemsize
+    return x.address, end
 
 
 def overlap(x: Any, other: Any) -> bool:
-    """Whether x, of the same storage, might be written where ``other`` is still to be read.
+    """Whether x might be written where ``other`` is still to be read.
 
     Raises:
         RuntimeError: both are dense, so that they certainly overlap, as in PyTorch.
@@ -440,11 +442,7 @@ def overlap(x: Any, other: Any) -> bool:
     if start >= other_end or other_start >= end:
         return False
     if is_dense(x.layout) and is_dense(other.layout):
-        raise RuntimeError(
-            "unsupported operation: some elements of the input tensor and the written-to tensor "
-            "refer to a single memory location. Please clone() the tensor before performing the "
-            "operation."
-        )
+        raise overlap_error()
     return True
 
 

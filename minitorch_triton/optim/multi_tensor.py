@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from minitorch_triton.kernels.optimizers import block_size, table_rows
+from minitorch_triton.kernels.optimizers import block_size, refuse_overlaps, table_rows
 from minitorch_triton.ops.dispatch import empty_as
 from minitorch_triton.ops.pointwise import is_dense
 from minitorch_triton.tensor import Tensor, from_numpy
@@ -76,13 +76,20 @@ class Batch:
         self._columns: dict[tuple[int, ...], np.ndarray] = {}
 
     def move_gradients(self, addresses: Sequence[int]) -> None:
-        """Work on gradients at other addresses; everything else is where it was."""
+        """Work on gradients at other addresses; everything else is where it was.
+
+        Raises:
+            RuntimeError: one overlaps its parameter in part.
+        """
         # Memory goes round: after a few steps the same addresses come again.
         key = tuple(addresses)
         column = self._columns.get(key)
         if column is None:
             begins = np.array([addresses[number] for number in self._numbers])
             column = begins[self._owner] + self._offset
+            rows = self._rows.copy()
+            rows[:, 1] = column
+            refuse_overlaps(rows, self.dtype.itemsize)
             if len(self._columns) == _MAX_COLUMNS:
                 self._columns.clear()
             self._columns[key] = column

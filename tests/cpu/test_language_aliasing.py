@@ -215,6 +215,85 @@ def test_neighbours_in_one_storage_do_not_overlap():
     assert increment[(1,)](x, y, 32, 32) is first
 
 
+def numpy_slices(distance):
+    memory = torch.randn(80).numpy()
+    return [torch.from_numpy(memory[n : n + 32]) for n in (8, 8 + distance)]
+
+
+def buffer_slices(distance):
+    memory = bytearray(torch.randn(80).numpy().tobytes())
+    return [torch.frombuffer(memory, dtype=torch.float32, count=32, offset=4 * n)
+            for n in (8, 8 + distance)]  # fmt: skip
+
+
+@pytest.mark.parametrize("distance", [1, -2, 0, 32])
+@pytest.mark.parametrize("slices", [numpy_slices, buffer_slices])
+@pytest.mark.parametrize("checked", [False, True], ids=["", "checked"])
+def test_slices_of_memory_that_is_not_from_torch(slices, distance, checked):
+    """Each is a storage of its own, so that only the addresses show that they overlap."""
+    with triton_cpu.checked(checked):
+        increment[(1,)](torch.zeros(32), torch.zeros(32), 32, 32)  # now launches are fast ones
+        x, y = slices(distance)
+        expected = x + 1
+        compiled = increment[(1,)](x, y, 32, 32)
+        assert torch.equal(y, expected)
+        assert compiled.metadata.arguments_overlap == (distance in (1, -2))
+
+
+@triton.jit
+def double_of_table(table, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    x = tl.load(table).to(tl.pointer_type(tl.float32))
+    y = tl.load(table + 1).to(tl.pointer_type(tl.float32))
+    tl.store(y + i, tl.load(x + i, mask=i < n) * 2, mask=i < n)
+
+
+@triton.jit
+def double_into_table(x, table, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    y = tl.load(table + 1).to(tl.pointer_type(tl.float32))
+    tl.store(y + i, tl.load(x + i, mask=i < n) * 2, mask=i < n)
+
+
+@triton.jit
+def double_into_address(x, address, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    y = address.to(tl.int64).to(tl.pointer_type(tl.float32))
+    tl.store(y + i, tl.load(x + i, mask=i < n) * 2, mask=i < n)
+
+
+@pytest.mark.parametrize("distance", [1, -2, 0])
+@pytest.mark.parametrize("kernel", [double_of_table, double_into_table, double_into_address],
+                         ids=lambda kernel: kernel.__name__)  # fmt: skip
+@pytest.mark.parametrize("checked", [False, True], ids=["", "checked"])
+def test_pointers_that_are_no_arguments_may_overlap(kernel, distance, checked):
+    memory = torch.randn(64)
+    x, y = memory[8:40], memory[8 + distance :][:32]
+    expected = 2 * x
+    table = torch.tensor([x.data_ptr(), y.data_ptr()])
+    args = {
+        double_of_table: (table,),
+        double_into_table: (x, table),
+        double_into_address: (x, y.data_ptr()),
+    }
+    with triton_cpu.checked(checked):
+        kernel[(1,)](*args[kernel], 32, BLOCK=32)
+    assert torch.equal(y, expected)
+
+
+def test_a_statement_that_loaded_pointers_do_not_overlap():
+    x, y = torch.randn(2, 32)
+    table = torch.tensor([x.data_ptr(), y.data_ptr()])
+    careful = double_of_table[(1,)](table, 32, BLOCK=32)
+    fused = double_of_table[(1,)](table, 32, BLOCK=32, loaded_pointers_overlap=False)
+    assert torch.equal(y, 2 * x)
+    assert "MT_SCRATCH(" in careful.asm["c"] and "MT_SCRATCH(" not in fused.asm["c"]
+    expected = 2 * x
+    table[1] = x.data_ptr()
+    double_of_table[(1,)](table, 32, BLOCK=32, loaded_pointers_overlap=False)
+    assert torch.equal(x, expected)
+
+
 def test_descriptors_of_views_that_overlap():
     memory = torch.randn(16 * 16 + 4)
     x, y = memory[:256].view(16, 16), memory[4:].view(16, 16)

@@ -220,3 +220,11 @@ def test_rows_cover_each_parameter_once():
         [1032, 5032, 2],
         [9000, 10000, 3],
     ]
+
+
+@pytest.mark.parametrize("distance", [-1, 1, 2])
+def test_tensors_of_a_row_may_be_the_same_but_not_overlap(distance):
+    begin = 1 << 40
+    K.table_rows([[begin, begin, begin + 12]], [3], itemsize=4, block=4)
+    with pytest.raises(RuntimeError, match="refer to a single memory location"):
+        K.table_rows([[begin, begin, begin + 4 * distance]], [3], itemsize=4, block=4)

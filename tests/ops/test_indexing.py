@@ -1,5 +1,6 @@
 """Indexing by tensors, gather, scatter and embedding, against torch."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -228,6 +229,28 @@ def test_an_index_in_the_written_memory_is_refused():
         y = T.arange(0, 6)
         with pytest.raises(RuntimeError, match="refer to a single memory location"):
             y[y] = 5
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x, y: x.add_(y),
+        lambda x, y: x.copy_(y),
+        lambda x, y: x.__setitem__([0, 2], y[:2]),
+    ],
+    ids=["add_", "copy_", "setitem"],
+)
+def test_slices_of_one_array_overlap_though_each_has_a_storage(write):
+    array = np.arange(9, dtype=np.float32)
+    x = mt.from_numpy(array[1:])
+    with pytest.raises(RuntimeError, match="refer to a single memory location"):
+        write(x, mt.from_numpy(array[:-1]))
+    assert array.tolist() == list(range(9))
+    neighbours = array[:4], array[4:8]
+    expected = torch.from_numpy(neighbours[0].copy())
+    write(expected, torch.from_numpy(neighbours[1]))
+    write(*map(mt.from_numpy, neighbours))
+    assert neighbours[0].tolist() == expected.tolist()
 
 
 def test_many_halves_at_one_place_are_summed_in_float32():

@@ -433,6 +433,24 @@ def test_bad_options(name, options):
     )
 
 
+def test_a_gradient_that_overlaps_its_parameter_is_refused():
+    array = np.arange(8, dtype=np.float32)
+    p = nn.Parameter(mt.from_numpy(array[1:6]))
+    optimizer = optim.SGD([p], lr=1.0)
+    for _ in range(2):  # the second time the gradient of an earlier step has moved
+        p.grad = mt.from_numpy(array[:5])
+        before = array.copy()
+        with pytest.raises(RuntimeError, match="refer to a single memory location"):
+            optimizer.step()
+        assert np.array_equal(array, before)
+        p.grad = mt.ones(5)
+        optimizer.step()
+        assert array[1:6].tolist() == (before[1:6] - 1).tolist()
+    p.grad = mt.from_numpy(array[1:6])
+    optimizer.step()
+    assert array[1:6].tolist() == [0] * 5
+
+
 def test_bad_parameters():
     p, q = nn.Parameter(mt.ones(1)), torch.nn.Parameter(torch.ones(1))
     ours, theirs = optim.SGD([p], lr=0.1), torch.optim.SGD([q], lr=0.1)

@@ -442,7 +442,7 @@ def output_matrix(em: Emitter, store: Op, product: Op) -> Matrix | None:
     pointer, mask = store.operands[0], (store.operands[2:] or [None])[0]
     target = analysis.root(pointer, em.carried)
     sources = [load_root(em, operand) for operand in product.operands[:2]]
-    if target is None or target in sources or None in sources or em.overlap:
+    if target is None or target in sources or None in sources or em.overlap.arguments:
         return None
     if any(root not in em.function.arguments for root in (target, *sources)):
         return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..ir import Block, Element, Function, Op, Pointer, Scalar, Tensor, UnsupportedOperation, Value
 from ..poly import Poly, literal
-from ..schedule import Apart, Group, Plan, ScalarStep, WholeStep, plan_block
+from ..schedule import Apart, Group, Overlap, Plan, ScalarStep, WholeStep, plan_block
 from ..views import VIEWS, ZERO, Index, flatten, is_view, source_index
 from . import ctypes
 from .loops import emit_group
@@ -71,11 +71,11 @@ class Address:
 class Emitter:
     """Writes the C body of one kernel.
 
-    ``overlap`` tells whether its pointers may be the same tensor, or overlap; where they may not,
-    ``apart`` collects the pairs for which that matters.
+    ``overlap`` tells which of its pointers may be the same tensor, or overlap; where its arguments
+    may not, ``apart`` collects the pairs for which that matters.
     """
 
-    def __init__(self, function: Function, overlap: bool = False):
+    def __init__(self, function: Function, overlap: Overlap):
         self.function = function
         self.overlap = overlap
         self.apart = Apart()
