@@ -26,12 +26,12 @@ def memory_of(storage: Storage) -> Memory | None:
         return storages.memory_of_torch(storage.buffer)
     if storage.device.type != "cpu":
         return None
-    return Memory(storage, storage.address, storage.buffer.numel())
+    return Memory(storage, storage.address, storage.buffer.numel(), lent=True)
 
 
 def memory_allocated(storage: Storage, nbytes: int, device: torch.device) -> Memory | None:
     """The same for a new storage, as much of it as was asked for: the pool rounds up."""
-    return Memory(storage, storage.address, nbytes) if device.type == "cpu" else None
+    return Memory(storage, storage.address, nbytes, lent=True) if device.type == "cpu" else None
 
 
 def made_known(init: Callable) -> Callable:

@@ -121,12 +121,14 @@ def _mark_masked_off(op: Op, site: int) -> Op | None:
 
 
 def _check_what_is_stored(function: Function, origins: _Origins, sites: list[Site]) -> None:
-    """After each store of floats: no lane that a mask left out has come through to memory."""
+    """After each store or atomic of floats: no lane that a mask left out has come through to
+    memory."""
     for block in _blocks(function):
         ops: list[Op] = []
         for op in block.ops:
             ops.append(op)
-            element = op.operands[1].element if op.name == "tt.store" else None
+            stores = op.name in ("tt.store", "tt.atomic_rmw", "tt.atomic_store")
+            element = op.operands[1].element if stores else None
             if element is not None and element.is_float and element.bits >= 16:
                 check = _check(op, len(sites), origins.of(op.operands[0], block))
                 sites.append(_site(op, "MT_STORED", check, function))

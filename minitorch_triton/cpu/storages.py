@@ -31,6 +31,7 @@ class Memory(NamedTuple):
     owner: Any
     address: int
     nbytes: int
+    lent: bool = False  # by an allocator, out of a larger buffer
 
 
 class StorageRecord(ctypes.Structure):
@@ -62,6 +63,7 @@ class Entry:
 
     def __init__(self, memory: Memory, on_death: Callable):
         self.owner = weakref.ref(memory.owner, on_death)
+        self.lent = memory.lent
         self.record = StorageRecord(memory.address, memory.nbytes, None, None, 0)
         self.shadows: dict[str, np.ndarray] = {}
 
@@ -88,7 +90,9 @@ class Entry:
         owner = self.owner()
         if hasattr(owner, "data_ptr") and owner.data_ptr() != self.record.start:
             return False  # torch moves a storage that it enlarges
-        return owner is memory.owner or self.record.size <= memory.nbytes
+        if self.lent:
+            return owner is memory.owner or not memory.lent
+        return not memory.lent and memory.nbytes <= self.record.size
 
 
 class Table:
@@ -118,8 +122,8 @@ class Registry:
     def add(self, memory: Memory) -> Entry | None:
         """The entry of a storage, new or not; None for one of no bytes.
 
-        Of two that start at the same address, such as a buffer of a pool and the tensor that it is
-        lent to, the smaller one counts.
+        Of two that start at the same address, that one counts which is lent, and else the larger
+        one: tensors of slices of one NumPy array know nothing of each other.
         """
         entry = self.entries.get(memory.address)
         if entry is not None and entry.serves(memory):
@@ -165,10 +169,15 @@ class Registry:
     def _known(self, address: int) -> Entry | None:
         # Where small storages lie inside a larger one, the larger one begins further away.
         nearest = bisect.bisect_right(self.starts, address)
+        found = None
         for start in reversed(self.starts[max(nearest - NESTED, 0) : nearest]):
-            if address < start + self.entries[start].record.size:
-                return self.entries[start]
-        return None
+            entry = self.entries[start]
+            end = start + entry.record.size
+            if address < end and (found is None or end >= found.record.start + found.record.size):
+                found = entry
+            if found is not None and found.lent:
+                break
+        return found
 
     def _search(self, address: int) -> Entry | None:
         """Look at all live objects: the address may come from one that no launch was given."""
@@ -295,7 +304,7 @@ def _meet_torch() -> None:
     if torch is None or torch.Tensor in _kinds:
         return
     register_kind(torch.Tensor, memory_of_torch)
-    for name in ("empty", "empty_like", "empty_strided"):
+    for name in ("empty", "empty_like", "empty_permuted", "empty_strided"):
         replace_while_checking(torch, name, allocates(memory_of_torch))
     for name in ("new_empty", "new_empty_strided"):
         replace_while_checking(torch.Tensor, name, allocates(memory_of_torch))

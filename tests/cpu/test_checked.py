@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import triton
@@ -101,6 +102,19 @@ def test_into_the_neighbouring_tensor():
     out = torch.zeros(64)
     error = finding(copy, (1,), first, out, 33, 0, BLOCK=64)
     assert (error.argument, error.offset, error.size) == ("x_ptr", 32, 128)
+
+
+def test_tensors_of_one_numpy_array():
+    """A slice of an array is no limit for the array, nor for another slice that overlaps it."""
+    array, out = np.arange(100, dtype=np.float32), torch.zeros(100)
+    whole = torch.from_numpy(array)
+    for first, last in ((0, 10), (10, 20)):
+        part = torch.from_numpy(array[first:last])
+        copy[(1,)](part, out, last - first, 0, BLOCK=128)
+        assert out[: last - first].tolist() == list(range(first, last))
+        copy[(1,)](whole[first:], out, 100 - first, 0, BLOCK=128)
+        assert out[: 100 - first].tolist() == list(range(first, 100))
+        assert finding(copy, (1,), whole, torch.zeros(101), 101, 0, BLOCK=128).size == 400
 
 
 def test_what_is_lent_has_an_end_of_its_own():
@@ -315,6 +329,7 @@ def test_functions_that_allocate():
     for x in (
         torch.empty(8, 8), torch.empty_like(like), torch.empty_strided((8, 8), (8, 1)),
         like.new_empty(8, 8), like.new_empty_strided((8, 8), (8, 1)), torch.empty(256).view(2, -1),
+        torch.empty_permuted((8, 8), (1, 0)),
     ):  # fmt: skip
         assert finding(move, (1,), x, out, 64, 1, BLOCK=64).kind == "unwritten"
         x.copy_(like) if x.shape == like.shape else x.zero_()
@@ -473,6 +488,29 @@ def test_a_lane_without_a_value_reaches_a_result(dtype):
     selected[(1,)](x, out, 20, BLOCK=32)
     assert out.item() == 20
     total[(1,)](x, out, 16, BLOCK=16)
+
+
+@triton.jit
+def added(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.atomic_add(out_ptr + i, tl.load(x_ptr + i, mask=i < n))
+
+
+def test_a_lane_without_a_value_is_added_atomically():
+    x, out = torch.ones(20), torch.zeros(32)
+    error = finding(added, (1,), x, out, 20, BLOCK=32)
+    assert (error.kind, error.offset, error.count) == ("masked-off", 20, 12)
+    added[(1,)](x, out, 16, BLOCK=16)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_data_may_look_like_a_lane_without_a_value(dtype):
+    x = torch.arange(-(1 << 15), 1 << 15).to(torch.int16).view(dtype)
+    out, wide = torch.zeros_like(x), torch.zeros(1 << 16)
+    move[(64,)](x, out, 1 << 16, 1, BLOCK=1024)
+    torch.testing.assert_close(out, x, rtol=0, atol=0, equal_nan=True)
+    move[(64,)](x, wide, 1 << 16, 1, BLOCK=1024)
+    torch.testing.assert_close(wide, x.float(), rtol=0, atol=0, equal_nan=True)
 
 
 def test_every_operation_that_accesses_memory_is_checked():

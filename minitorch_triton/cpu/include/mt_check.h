@@ -83,6 +83,7 @@ struct mt_checks {
     int32_t synchronised;   /* whether it has executed an atomic */
     mt_conflict *conflict;
     int64_t conflicts, room;
+    int32_t ambiguous;  /* whether the launch has read 16-bit data that look masked off */
     mt_storage *recent; /* what mt_check_find found last */
 };
 
@@ -107,6 +108,10 @@ static inline __attribute__((unused)) mt_storage *mt_check_find(uint64_t address
     return recent && mt_contains(recent, address, 1) ? recent : mt_check_look_up(address);
 }
 
+static inline int mt_is_half(const mt_site *site) {
+    return site->bytes == 2 && site->type[0] != 'i';
+}
+
 /* What mt_check_row finds in a row that is not in bounds, and in one that is. */
 __attribute__((cold)) void mt_out_of_bounds(mt_launch *L, const mt_site *site, const mt_storage *s,
                                             uint64_t pointer, int64_t stride, int64_t low,
@@ -126,7 +131,7 @@ static inline __attribute__((unused)) void mt_check_row(mt_launch *L, const mt_s
     const uint64_t span = (uint64_t)(a < b ? b - a : a - b) + (uint64_t)site->bytes;
     if (!s || !mt_contains(s, pointer + (uint64_t)(a < b ? a : b), span)) {
         mt_out_of_bounds(L, site, s, pointer, stride, low, high, row);
-    } else if (site->access != MT_LOAD || s->unwritten) {
+    } else if (site->access != MT_LOAD || s->unwritten || mt_is_half(site)) {
         mt_check_content(L, site, s, pointer, stride, low, high, row);
     }
 }
