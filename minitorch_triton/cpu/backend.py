@@ -109,6 +109,9 @@ class CPUBackend(BaseBackend):
 
     binary_ext = "so"
 
+    # Whether it compiles kernels with checks; None if that is as the mode is at the time.
+    check: bool | None = None
+
     @staticmethod
     def supports_target(target: GPUTarget) -> bool:
         return target.backend == "cpu"
@@ -121,7 +124,7 @@ class CPUBackend(BaseBackend):
         known = {field.name for field in fields(CPUOptions)}
         values = {name: opts[name] for name in known & opts.keys() if opts[name] is not None}
         values.setdefault("enable_fp_fusion", bool(knobs.language.default_fp_fusion))
-        values["check"] = checking.active
+        values["check"] = checking.active if self.check is None else self.check
         values["extern_libs"] = tuple(values.get("extern_libs", ()))
         return CPUOptions(**values)
 

@@ -52,9 +52,9 @@ class Caches(tuple):
     launchers: dict[tuple, Callable | None]
 
 
-def caches_key() -> str:
-    """The key of the caches in use: those for kernels with checks while checking is on."""
-    return CHECKED_DEVICE if checking.active else DEVICE
+def caches_key(check: bool) -> str:
+    """The key of the caches for kernels with checks, or without."""
+    return CHECKED_DEVICE if check else DEVICE
 
 
 def caches_of(kernel: JITFunction) -> Caches:
@@ -64,10 +64,13 @@ def caches_of(kernel: JITFunction) -> Caches:
             "call minitorch_triton.cpu.enable() first; with TRITON_INTERPRET=1 there is no native "
             "execution"
         )
-    key = caches_key()
+    check = checking.active
+    key = caches_key(check)
     caches = kernel.device_caches.get(key)
     if caches is None:
         backend = CPUBackend(TARGET)
+        # Another thread may turn checking on or off before a kernel is compiled for these caches.
+        backend.check = check
         binder = create_function_from_signature(kernel.signature, kernel.params, backend)
         caches = Caches(({}, {}, TARGET, backend, binder))
         caches.launchers = {}
@@ -324,11 +327,10 @@ def attach(compiled: CompiledKernel) -> None:
 def compile_variant(kernel, key, signature, constexprs, options, attrs, warmup) -> Any:
     """Compile, or find in Triton's disk cache, one variant of a kernel, and load it."""
     announce("kernel", (kernel, signature, constexprs))
+    device = caches_key(options.check)
     try:
         return compile_and_load(
-            lambda: kernel._do_compile(
-                key, signature, caches_key(), constexprs, options, attrs, warmup
-            )
+            lambda: kernel._do_compile(key, signature, device, constexprs, options, attrs, warmup)
         )
     except CompilationError as error:
         _refuse_recursion(kernel, error)

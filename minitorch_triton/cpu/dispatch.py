@@ -148,7 +148,9 @@ def _define(source: str, name: str, namespace: dict[str, Any]) -> Callable:
     return namespace[name]
 
 
-def make_launch(kernel: JITFunction, bound_args: dict[str, Any], options: dict) -> Callable:
+def make_launch(
+    kernel: JITFunction, bound_args: dict[str, Any], options: dict, check: bool
+) -> Callable:
     """Write the launch function for calls like this one.
 
     `launch(grid, *args, **options)` runs the kernel and returns it compiled, or returns None and
@@ -157,12 +159,13 @@ def make_launch(kernel: JITFunction, bound_args: dict[str, Any], options: dict) 
     Args:
         bound_args: one such call's argument for each parameter of the kernel.
         options: its further keyword arguments.
+        check: whether it is for kernels with checks.
 
     Raises:
         TypeError: some argument or option is of a kind that only `general_run` handles.
     """
     namespace: dict[str, Any] = {
-        "_mt_variants": {}, "_mt_add": functools.partial(add_variant, kernel),
+        "_mt_variants": {}, "_mt_add": functools.partial(add_variant, kernel, check),
         "_mt_run_overlapping": functools.partial(run_overlapping, kernel),
         "_mt_constant_key": constant_key, "_mt_callable": callable, "_mt_len": len,
         "_mt_grid_error": grid_error, "_mt_is_plain": is_plain,
@@ -192,10 +195,14 @@ def make_launch(kernel: JITFunction, bound_args: dict[str, Any], options: dict) 
     return _define(source, "_mt_launch", namespace)
 
 
-def add_variant(kernel, variants, key, grid, bound_args, options) -> CompiledKernel:
-    """Run the kernel in the general way, and remember its variant for the next time."""
+def add_variant(kernel, check, variants, key, grid, bound_args, options) -> CompiledKernel:
+    """Run the kernel in the general way, and remember its variant for the next time.
+
+    Unless another thread has turned checking on or off meanwhile, and it is not the variant with,
+    or without, checks that was asked for.
+    """
     compiled = general_run(kernel, (), {**bound_args, **options}, grid, warmup=False)
-    if compiled is not None:
+    if compiled is not None and compiled.metadata.check == check:
         variants[key] = compiled, make_run(compiled, bound_args)
     return compiled
 
@@ -288,12 +295,13 @@ def run_on_cpu(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmup
     runtime = knobs.runtime
     observed = kernel.pre_run_hooks or runtime.debug or has_launch_hooks()
     if not warmup and not observed:
-        launchers = caches_of(kernel).launchers
+        caches = caches_of(kernel)
+        launchers, check = caches.launchers, caches[3].check
         key = call_key(args, kwargs)
         if key not in launchers:
             bound_args, _, options = bind(kernel, args, kwargs)
             try:
-                launchers[key] = make_launch(kernel, bound_args, options)
+                launchers[key] = make_launch(kernel, bound_args, options, check)
             except TypeError:
                 launchers[key] = None
         launch = launchers[key]
