@@ -296,12 +296,12 @@ def run_on_cpu(kernel: JITFunction, args: tuple, kwargs: dict, grid: Any, warmup
     observed = kernel.pre_run_hooks or runtime.debug or has_launch_hooks()
     if not warmup and not observed:
         caches = caches_of(kernel)
-        launchers, check = caches.launchers, caches[3].check
+        launchers = caches.launchers
         key = call_key(args, kwargs)
         if key not in launchers:
             bound_args, _, options = bind(kernel, args, kwargs)
             try:
-                launchers[key] = make_launch(kernel, bound_args, options, check)
+                launchers[key] = make_launch(kernel, bound_args, options, caches[3].check)
             except TypeError:
                 launchers[key] = None
         launch = launchers[key]
