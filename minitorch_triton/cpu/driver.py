@@ -9,10 +9,12 @@ takes Triton's own way.
 
 from __future__ import annotations
 
+import ast
 import contextvars
 import copy
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -25,7 +27,7 @@ from triton.compiler import compiler as triton_compiler
 from triton.runtime import driver as triton_driver
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.cache import CacheManager
-from triton.runtime.jit import JITFunction
+from triton.runtime.jit import JITCallable, JITFunction
 
 from . import binding, cache, checking
 from .backend import TARGET, CPUBackend
@@ -278,6 +280,26 @@ def routed_cache_manager(key: str) -> CacheManager:
     return cache.entry(key) if _caching_for_cpu.get() else _triton["manager"](key)
 
 
+# One thread at a time parses a kernel's source: CPython (gh-106905) counts the depth of the tree
+# that it makes for all threads together, and fails where they come in between each other.
+_parsing = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """A child process does not have the thread that may have held it."""
+    global _parsing
+    _parsing = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
+def routed_parse(self: JITCallable) -> ast.AST:
+    """Takes the place of `JITCallable.parse`."""
+    with _parsing:
+        return _triton["parse"](self)
+
+
 class _FilterOfTracebacks:
     """Takes the place of `filter_traceback`, which calls itself through its global name for the
     cause and again for the context of an error: here each error has its turn once. Otherwise a
@@ -362,11 +384,12 @@ def enable(check: bool | None = None) -> None:
         return
     _triton.update(
         run=JITFunction.run, tune=Autotuner.run, key=triton_compiler.get_cache_key,
-        manager=triton_compiler.get_cache_manager,
+        manager=triton_compiler.get_cache_manager, parse=JITCallable.parse,
         do_bench=Autotuner.__dict__["do_bench"], filter=triton_compiler.filter_traceback,
     )  # fmt: skip
     backends["cpu"] = Backend(CPUBackend, CPUDriver)
     JITFunction.run = routed_run
+    JITCallable.parse = routed_parse
     Autotuner.run = routed_tuner_run
     Autotuner.do_bench = _BenchmarkOfDevice()
     triton_compiler.get_cache_key = routed_cache_key
@@ -382,6 +405,7 @@ def disable() -> None:
     checking.turn(False)
     del backends["cpu"]
     JITFunction.run, Autotuner.run = _triton["run"], _triton["tune"]
+    JITCallable.parse = _triton["parse"]
     Autotuner.do_bench = _triton["do_bench"]
     triton_compiler.get_cache_key = _triton["key"]
     triton_compiler.get_cache_manager = _triton["manager"]
