@@ -69,7 +69,8 @@ def directory(tmp_path, monkeypatch):
 @pytest.fixture
 def compilations(monkeypatch):
     """How often the C compiler has been called for a kernel."""
-    backend.common_object("mt_launch")
+    for name in ("mt_launch", "mt_check"):
+        backend.common_object(name)
     calls = []
     compile_c = toolchain.compile_c
 
