@@ -361,8 +361,9 @@ class _Planner:
         """An operation that works on complete blocks uses ``value``, perhaps again and again."""
         in_place = op.name == "tt.dot" and analysis.is_matrix_load(value)
         source = value
-        while op.name == "tt.dot" and source.op and source.op.name == "tt.trans":
-            source = source.op.operands[0]  # a product reads it as it lies
+        if op.name == "tt.dot":  # it reads a transposed block as that lies
+            while source not in self.keep and source.op and source.op.name == "tt.trans":
+                source = source.op.operands[0]
         lazy = source not in self.keep and analysis.is_lazy(source)
         if op.name in analysis.WHOLE_BLOCK and lazy and not in_place:
             self.require(source)
